@@ -1,0 +1,13 @@
+#![cfg_attr(docsrs, feature(doc_cfg))]
+//! Blobs under paths, in any backend, and uploads that survive a cut connection.
+
+mod driver;
+pub mod drivers;
+mod error;
+mod info;
+mod path;
+
+pub use driver::*;
+pub use error::{BoxError, Error, ErrorKind, Result};
+pub use info::{Capabilities, FileInfo, Version};
+pub use path::{InvalidPath, InvalidPathReason, StoragePath};
