@@ -1,6 +1,11 @@
 //! An `Arc` or a `Box` of a driver is a driver.
+//!
+//! The methods are written out as `async_trait` expands them, so that a call is passed on as it is and its future is boxed
+//! once, by the driver itself.
 
 use std::sync::Arc;
+
+use futures::future::BoxFuture;
 
 use super::*;
 
@@ -8,7 +13,6 @@ use super::*;
 macro_rules! forward {
     ($pointer:ident) => {
         #[deny(clippy::missing_trait_methods)]
-        #[async_trait]
         impl<D: StorageDriver + ?Sized> StorageDriver for $pointer<D> {
             fn name(&self) -> &'static str {
                 (**self).name()
@@ -16,65 +20,61 @@ macro_rules! forward {
             fn capabilities(&self) -> Capabilities {
                 (**self).capabilities()
             }
-            async fn read(&self, path: &StoragePath, range: ReadRange) -> Result<(FileInfo, ByteStream)> {
-                (**self).read(path, range).await
-            }
-            async fn get_content(&self, path: &StoragePath) -> Result<Bytes> {
-                (**self).get_content(path).await
-            }
-            async fn read_stream(&self, path: &StoragePath, offset: u64) -> Result<ByteStream> {
-                (**self).read_stream(path, offset).await
-            }
-            async fn put_content(&self, path: &StoragePath, content: Bytes) -> Result<()> {
-                (**self).put_content(path, content).await
-            }
-            async fn write_stream(
-                &self,
-                path: &StoragePath,
-                offset: u64,
-                stream: ByteStream,
-                options: WriteOptions,
-            ) -> Result<u64> {
-                (**self).write_stream(path, offset, stream, options).await
-            }
-            async fn stat(&self, path: &StoragePath) -> Result<FileInfo> {
-                (**self).stat(path).await
-            }
-            async fn list(&self, path: &StoragePath) -> Result<Vec<StoragePath>> {
-                (**self).list(path).await
-            }
             fn walk(&self, path: &StoragePath, options: WalkOptions) -> BoxStream<'static, Result<FileInfo>> {
                 (**self).walk(path, options)
             }
-            async fn move_to(&self, from: &StoragePath, to: &StoragePath) -> Result<()> {
-                (**self).move_to(from, to).await
+            fn sweep<'a, 'f>(&'a self, older_than: Duration) -> BoxFuture<'f, Result<u64>>
+            where
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).sweep(older_than)
             }
-            async fn delete(&self, path: &StoragePath) -> Result<()> {
-                (**self).delete(path).await
+            fn move_to<'a, 'b, 'c, 'f>(&'a self, from: &'b StoragePath, to: &'c StoragePath) -> BoxFuture<'f, Result<()>>
+            where
+                'a: 'f,
+                'b: 'f,
+                'c: 'f,
+                Self: 'f,
+            {
+                (**self).move_to(from, to)
             }
-            async fn url_for(&self, path: &StoragePath, options: UrlOptions) -> Result<Url> {
-                (**self).url_for(path, options).await
+            fn concat<'a, 'b, 'c, 'f>(
+                &'a self,
+                sources: &'b [StoragePath],
+                to: &'c StoragePath,
+            ) -> BoxFuture<'f, Result<u64>>
+            where
+                'a: 'f,
+                'b: 'f,
+                'c: 'f,
+                Self: 'f,
+            {
+                (**self).concat(sources, to)
             }
-            async fn concat(&self, sources: &[StoragePath], to: &StoragePath) -> Result<u64> {
-                (**self).concat(sources, to).await
-            }
-            async fn commit(&self, path: &StoragePath) -> Result<()> {
-                (**self).commit(path).await
-            }
-            async fn get_versioned(&self, path: &StoragePath) -> Result<(Bytes, Version)> {
-                (**self).get_versioned(path).await
-            }
-            async fn put_content_if(
-                &self,
-                path: &StoragePath,
-                content: Bytes,
-                condition: Precondition,
-            ) -> Result<Version> {
-                (**self).put_content_if(path, content, condition).await
-            }
-            async fn sweep(&self, older_than: Duration) -> Result<u64> {
-                (**self).sweep(older_than).await
-            }
+            forward!(read(range: ReadRange) -> (FileInfo, ByteStream));
+            forward!(get_content() -> Bytes);
+            forward!(read_stream(offset: u64) -> ByteStream);
+            forward!(put_content(content: Bytes) -> ());
+            forward!(write_stream(offset: u64, stream: ByteStream, options: WriteOptions) -> u64);
+            forward!(stat() -> FileInfo);
+            forward!(list() -> Vec<StoragePath>);
+            forward!(delete() -> ());
+            forward!(url_for(options: UrlOptions) -> Url);
+            forward!(commit() -> ());
+            forward!(get_versioned() -> (Bytes, Version));
+            forward!(put_content_if(content: Bytes, condition: Precondition) -> Version);
+        }
+    };
+    // An async method whose first argument is a path.
+    ($method:ident($($name:ident: $type:ty),*) -> $output:ty) => {
+        fn $method<'a, 'b, 'f>(&'a self, path: &'b StoragePath, $($name: $type),*) -> BoxFuture<'f, Result<$output>>
+        where
+            'a: 'f,
+            'b: 'f,
+            Self: 'f,
+        {
+            (**self).$method(path, $($name),*)
         }
     };
 }
