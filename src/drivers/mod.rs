@@ -1,1 +1,5 @@
 //! One backend each.
+
+mod inmemory;
+
+pub use self::inmemory::InMemoryDriver;
