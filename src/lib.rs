@@ -6,6 +6,8 @@ pub mod drivers;
 mod error;
 mod info;
 mod path;
+#[cfg(feature = "upload")]
+pub mod upload;
 
 pub use driver::*;
 pub use error::{BoxError, Error, ErrorKind, Result};
