@@ -112,6 +112,15 @@ impl UploadError {
         }))
     }
 
+    /// A driver's failure, as this kind.
+    #[cold]
+    pub(super) fn of_driver(kind: UploadErrorKind, source: Error) -> Self {
+        let mut error = Self::new(kind);
+        error.0.offset = source.size();
+        error.0.temporary |= source.is_temporary();
+        error.with_source(source)
+    }
+
     /// The same error with a sentence that says what was wrong with what.
     pub fn with_detail(mut self, detail: impl Into<Box<str>>) -> Self {
         self.0.detail = Some(detail.into());
@@ -246,10 +255,7 @@ impl From<Error> for UploadError {
             | ErrorKind::Timeout
             | ErrorKind::Backend => Kind::Storage,
         };
-        let mut error = Self::new(kind);
-        error.0.offset = source.size();
-        error.0.temporary |= source.is_temporary();
-        error.with_source(source)
+        Self::of_driver(kind, source)
     }
 }
 

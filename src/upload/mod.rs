@@ -3,16 +3,25 @@
 //! An upload is two files: its data at `<prefix>/<id>`, and beside it `<prefix>/<id>.info`, a small JSON object that says
 //! what is to come. The offset is kept nowhere: it is the size of the data.
 
+mod cache;
+mod chunk;
+mod concat;
 mod error;
 mod id;
 mod info;
 mod lock;
+mod memory_locker;
 mod metadata;
+mod remove;
+mod run;
 mod store;
+mod write;
 
 pub use self::error::{UploadError, UploadErrorKind};
 pub use self::id::UploadId;
 pub use self::info::{Upload, UploadInfo, UploadKind};
-pub use self::lock::{Locker, MemoryLocker, StopSignal, UploadLock};
+pub use self::lock::{Locker, StopSignal, UploadLock};
+pub use self::memory_locker::MemoryLocker;
 pub use self::metadata::{InvalidMetadata, InvalidMetadataReason, Metadata};
-pub use self::store::{ChunkOptions, NewUpload, UploadStore, UploadStoreBuilder};
+pub use self::store::{NewUpload, UploadStore, UploadStoreBuilder};
+pub use self::write::ChunkOptions;
