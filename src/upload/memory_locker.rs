@@ -128,10 +128,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_asks_the_holder_to_let_go_and_gets_the_lock_then() {
-        let locker = MemoryLocker::default();
-        let first = locker.lock(&id("a"), LONG).await.unwrap();
-        let second = locker.lock(&id("a"), LONG);
-        futures::pin_mut!(second);
+        let (locker, name) = (MemoryLocker::default(), id("a"));
+        let first = locker.lock(&name, LONG).await.unwrap();
+        let mut second = locker.lock(&name, LONG);
         assert!(futures::poll!(&mut second).is_pending());
         assert!(first.signal().is_stopped());
         drop(first);

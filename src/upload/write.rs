@@ -18,6 +18,9 @@ use crate::{ByteStream, Completion, Error, ErrorKind, Expected, OnFailure, Write
 pub struct ChunkOptions {
     /// Declares the length of an upload that was created without one, in bytes, before the chunk is written.
     pub length: Option<u64>,
+    /// How many bytes the stream brings at least, where that is known, else 0. A chunk that can't fit is refused before any
+    /// of it is read.
+    pub announced: u64,
     /// What stays of a chunk whose stream fails.
     pub on_failure: OnFailure,
 }
@@ -38,6 +41,7 @@ impl UploadStore {
             (Some(length), Some(declared)) if length != declared => return Err(length_mismatch(length, declared)),
             (length, declared) => new.length = length.or(declared),
         }
+        self.0.check_room(new.length, 0, options.announced)?;
         let info = self.0.create(new, None).await?;
         let (store, created) = (self.0.clone(), info.clone());
         let written = async {
@@ -80,7 +84,7 @@ impl UploadStore {
         let info = if offset == 0 { self.0.confirm(known).await? } else { known.info };
         let store = self.0.clone();
         let writing = RunToEnd::new(lock.signal().clone(), async move {
-            let info = store.prepare(info, offset, options.length).await?;
+            let info = store.prepare(info, offset, options).await?;
             store.write(&lock, info, offset, Expected::Size(offset), stream, options.on_failure).await
         });
         writing.await.map_err(|error| error.of(id))
@@ -139,31 +143,46 @@ impl UploadStore {
 }
 
 impl Store {
-    /// Sees whether a chunk may be written at `offset`, and declares the length that came with it.
+    /// Sees whether a chunk may be written at `offset`, and declares the length that came with it. Only a chunk that is out of
+    /// the ordinary takes a look at the data.
     async fn prepare(
         &self,
         info: Arc<UploadInfo>,
         offset: u64,
-        length: Option<u64>,
+        options: ChunkOptions,
     ) -> Result<Arc<UploadInfo>, UploadError> {
         if matches!(info.kind, UploadKind::Final(_)) {
             return Err(UploadError::new(UploadErrorKind::AlreadyFinished).with_detail("it was made of others"));
         }
-        // While it is younger than that, no look at its data is needed.
-        if info.expires(None).is_some_and(|expires| expires <= SystemTime::now()) {
-            alive(self.look(&info.id).await?)?;
+        let declares = options.length.is_some() && options.length != info.length;
+        let fits = self.check_room(options.length.or(info.length), offset, options.announced);
+        // An upload younger than that can't be expired.
+        let old = info.expires(None).is_some_and(|expires| expires <= SystemTime::now());
+        if fits.is_ok() && !declares && !old {
+            return Ok(info);
         }
-        match length {
-            None => Ok(info),
-            Some(length) if info.length == Some(length) => Ok(info),
-            Some(length) => {
-                let upload = self.look(&info.id).await?;
-                if upload.offset != offset {
-                    return Err(invalid_offset(offset, upload.offset));
-                }
-                Ok(self.declare(upload, length).await?.info)
-            }
+        let upload = alive(self.look(&info.id).await?)?;
+        if upload.offset != offset {
+            return Err(invalid_offset(offset, upload.offset));
         }
+        fits?;
+        match options.length {
+            Some(length) => Ok(self.declare(upload, length).await?.info),
+            None => Ok(upload.info),
+        }
+    }
+
+    /// Refuses a chunk of at least so many bytes that has no room in an upload of this length.
+    fn check_room(&self, length: Option<u64>, offset: u64, announced: u64) -> Result<(), UploadError> {
+        let Some(end) = length.or(self.config.max_size) else {
+            return Ok(());
+        };
+        let room = end.saturating_sub(offset);
+        if announced <= room {
+            return Ok(());
+        }
+        let detail = format!("the chunk has {announced} bytes, and there is room for {room}");
+        Err(UploadError::new(UploadErrorKind::SizeExceeded).with_offset(offset).with_detail(detail))
     }
 
     /// Writes a chunk into a locked upload.
