@@ -6,6 +6,8 @@ pub mod drivers;
 mod error;
 mod info;
 mod path;
+#[cfg(feature = "tus")]
+pub mod tus;
 #[cfg(feature = "upload")]
 pub mod upload;
 
