@@ -1,8 +1,11 @@
 //! What the services of all verbs share: the store, and how uploads are named in URLs.
 
-use http::header::{HOST, HeaderValue};
+use std::str::FromStr;
+
+use http::header::{ALLOW, HOST, HeaderValue};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, StatusCode};
 
 use super::error::TusError;
 use super::headers::checked_value;
@@ -22,14 +25,61 @@ pub(super) struct Config {
     pub(super) nested: bool,
     /// Of `Location`, if it is to be absolute.
     pub(super) scheme: Option<Scheme>,
+    /// The verbs that are left out.
+    pub(super) without: Vec<Verb>,
+}
+
+/// What a request can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Verb {
+    /// Creates an upload, perhaps with its first bytes.
+    Post,
+    /// Tells where an upload stands.
+    Head,
+    /// Adds a chunk to an upload.
+    Patch,
+    /// Ends an upload and removes what it holds.
+    Delete,
+    /// Reads a finished upload.
+    Get,
+    /// Tells what the server can do.
+    Options,
+}
+
+impl Verb {
+    pub(super) fn of(method: &Method) -> Option<Self> {
+        Some(match *method {
+            Method::POST => Self::Post,
+            Method::HEAD => Self::Head,
+            Method::PATCH => Self::Patch,
+            Method::DELETE => Self::Delete,
+            Method::GET => Self::Get,
+            Method::OPTIONS => Self::Options,
+            _ => return None,
+        })
+    }
+
+    fn method(self) -> Method {
+        match self {
+            Self::Post => Method::POST,
+            Self::Head => Method::HEAD,
+            Self::Patch => Method::PATCH,
+            Self::Delete => Method::DELETE,
+            Self::Get => Method::GET,
+            Self::Options => Method::OPTIONS,
+        }
+    }
 }
 
 /// The path of the URL at which uploads are created; ends with a slash.
 #[derive(Debug)]
 pub(super) struct BasePath(Box<str>);
 
-impl BasePath {
-    pub(super) fn parse(text: &str) -> Result<Self, InvalidBasePath> {
+impl FromStr for BasePath {
+    type Err = InvalidBasePath;
+
+    fn from_str(text: &str) -> Result<Self, InvalidBasePath> {
         let uri = PathAndQuery::try_from(text).ok().filter(|uri| uri.path() == text && text.starts_with('/'));
         match uri {
             Some(_) if text.ends_with('/') => Ok(Self(text.into())),
@@ -37,7 +87,9 @@ impl BasePath {
             None => Err(InvalidBasePath(text.into())),
         }
     }
+}
 
+impl BasePath {
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
@@ -58,6 +110,22 @@ pub(super) enum Target {
 }
 
 impl Config {
+    pub(super) fn new(store: UploadStore) -> Self {
+        Self { store, base_path: BasePath::default(), nested: false, scheme: None, without: Vec::new() }
+    }
+
+    pub(super) fn serves(&self, verb: Verb) -> bool {
+        !self.without.contains(&verb)
+    }
+
+    /// 405, with those of these verbs, and OPTIONS, that would do.
+    pub(super) fn method_not_allowed(&self, verbs: &[Verb]) -> TusError {
+        let served = verbs.iter().chain(&[Verb::Options]).filter(|verb| self.serves(**verb));
+        let allowed = served.map(|verb| verb.method().to_string()).collect::<Vec<_>>().join(", ");
+        let message = format!("this method is not allowed here; these are: {allowed}");
+        TusError::new(StatusCode::METHOD_NOT_ALLOWED, message).with_header(ALLOW, checked_value(allowed))
+    }
+
     /// What the path of a request names: the base path, with or without its last slash, or one segment after it.
     pub(super) fn target(&self, path: &str) -> Result<Target, TusError> {
         let base = if self.nested { "/" } else { self.base_path.as_str() };
@@ -71,7 +139,7 @@ impl Config {
                 self.base_path.as_str(),
                 UploadId::MAX_LEN
             );
-            TusError::new(http::StatusCode::NOT_FOUND, message)
+            TusError::new(StatusCode::NOT_FOUND, message)
         })
     }
 
@@ -91,4 +159,19 @@ impl Config {
 fn authority(request: &Parts) -> Option<Authority> {
     let named = || Authority::try_from(request.headers.get(HOST)?.as_bytes()).ok();
     request.uri.authority().cloned().or_else(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_path_ends_with_a_slash_and_is_a_path() {
+        for (text, path) in [("/files/", "/files/"), ("/files", "/files/"), ("/", "/"), ("/a/b%20c", "/a/b%20c/")] {
+            assert_eq!(text.parse::<BasePath>().unwrap().as_str(), path);
+        }
+        for text in ["", "files", "/files?x", "/files#x", "http://host/files/", "/fi les", "*", "/a\r\nb"] {
+            assert!(text.parse::<BasePath>().is_err(), "{text}");
+        }
+    }
 }

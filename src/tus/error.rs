@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
 use super::body::Body;
@@ -23,12 +23,6 @@ pub(super) struct TusError {
 impl TusError {
     pub(super) fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self { status, message: message.into(), headers: Vec::new(), source: None }
-    }
-
-    /// 405, with the methods that would do.
-    pub(super) fn method_not_allowed(allowed: &'static str) -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("this method is not allowed here; these are: {allowed}"))
-            .with_header(ALLOW, HeaderValue::from_static(allowed))
     }
 
     /// 415: the body is not declared as a piece of an upload.

@@ -13,7 +13,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tower_service::Service;
 
 use super::body::Body;
-use super::config::{BasePath, Config, InvalidBasePath, Target};
+use super::config::{Config, InvalidBasePath, Target, Verb};
 use super::error::TusError;
 use super::headers::{InvalidHeader, MethodOverride, SingleHeader, TusResumable};
 use super::request_body::RequestBody;
@@ -43,7 +43,7 @@ impl TusBuilder {
     /// # Errors
     /// [`InvalidBasePath`] if it is not the path of a URL.
     pub fn base_path(mut self, path: &str) -> Result<Self, InvalidBasePath> {
-        self.config.base_path = BasePath::parse(path)?;
+        self.config.base_path = path.parse()?;
         Ok(self)
     }
 
@@ -61,6 +61,13 @@ impl TusBuilder {
         self
     }
 
+    /// Leaves this verb out: [`TusService`] answers 405 to it, also by `X-HTTP-Method-Override`, and
+    /// does not announce what needs it. For applications that put their own in its place, or want none.
+    pub fn without(mut self, verb: Verb) -> Self {
+        self.config.without.push(verb);
+        self
+    }
+
     /// The service.
     pub fn build(self) -> TusService {
         TusService { config: Arc::new(self.config) }
@@ -75,8 +82,7 @@ impl TusService {
 
     /// Sets up a service.
     pub fn builder(store: UploadStore) -> TusBuilder {
-        let config = Config { store, base_path: BasePath::default(), nested: false, scheme: None };
-        TusBuilder { config }
+        TusBuilder { config: Config::new(store) }
     }
 
     /// The uploads that it serves.
@@ -96,38 +102,6 @@ impl TusService {
 pub struct VerbService {
     config: Arc<Config>,
     verb: Verb,
-}
-
-/// What a request can ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Verb {
-    /// Creates an upload, perhaps with its first bytes.
-    Post,
-    /// Tells where an upload stands.
-    Head,
-    /// Adds a chunk to an upload.
-    Patch,
-    /// Ends an upload and removes what it holds.
-    Delete,
-    /// Reads a finished upload.
-    Get,
-    /// Tells what the server can do.
-    Options,
-}
-
-impl Verb {
-    fn of(method: &Method) -> Option<Self> {
-        Some(match *method {
-            Method::POST => Self::Post,
-            Method::HEAD => Self::Head,
-            Method::PATCH => Self::Patch,
-            Method::DELETE => Self::Delete,
-            Method::GET => Self::Get,
-            Method::OPTIONS => Self::Options,
-            _ => return None,
-        })
-    }
 }
 
 /// The method that counts: that of `X-HTTP-Method-Override`, or else the request's own. For applications that route the
@@ -157,7 +131,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
         let method = effective_method(request.method(), request.headers());
-        respond(self.config.clone(), method.map(|method| Verb::of(&method)), request)
+        let verb = method.map(|method| Verb::of(&method).filter(|verb| self.config.serves(*verb)));
+        respond(self.config.clone(), verb, request)
     }
 }
 
@@ -221,12 +196,12 @@ async fn answer(
     }
     match (config.target(request.uri.path())?, verb) {
         (Target::Collection, Some(Verb::Post)) => post::answer(config, request, body).await,
-        (Target::Collection, _) => Err(TusError::method_not_allowed("POST, OPTIONS")),
+        (Target::Collection, _) => Err(config.method_not_allowed(&[Verb::Post])),
         (Target::Upload(id), Some(Verb::Head)) => head::answer(config, &id).await,
         (Target::Upload(id), Some(Verb::Patch)) => patch::answer(config, request, &id, body).await,
         (Target::Upload(id), Some(Verb::Delete)) => delete::answer(config, &id).await,
         (Target::Upload(id), Some(Verb::Get)) => get::answer(config, request, &id).await,
-        (Target::Upload(_), _) => Err(TusError::method_not_allowed("HEAD, PATCH, DELETE, GET, OPTIONS")),
+        (Target::Upload(_), _) => Err(config.method_not_allowed(&[Verb::Head, Verb::Patch, Verb::Delete, Verb::Get])),
     }
 }
 
