@@ -12,6 +12,9 @@ pub mod tus;
 pub mod upload;
 
 pub use driver::*;
+#[cfg(feature = "filesystem")]
+#[cfg_attr(docsrs, doc(cfg(feature = "filesystem")))]
+pub use drivers::{Durability, FilesystemBuilder, FilesystemDriver};
 pub use error::{BoxError, Error, ErrorKind, Result};
 pub use info::{Capabilities, FileInfo, Version};
 pub use path::{InvalidPath, InvalidPathReason, StoragePath};

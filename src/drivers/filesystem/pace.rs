@@ -1,0 +1,105 @@
+//! Where blocking work runs: on the async worker while the disk is quick, on the blocking pool while it is slow.
+//!
+//! A write into the page cache and a look at a cached inode cost less than a hop to another thread. So such work runs
+//! inline and is timed. Once a piece of it took long, all of it goes to the pool for a while, and then inline again.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// What a worker can lose without its other tasks noticing.
+const SLOW: Duration = Duration::from_millis(2);
+/// How long the pool is used after that.
+const REST: Duration = Duration::from_secs(1);
+
+/// What kind of work it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Usually microseconds: a few system calls, no sync.
+    Quick,
+    /// Waits for the disk, or takes time by its nature.
+    Slow,
+}
+
+/// How quick the disk is.
+#[derive(Debug)]
+pub(super) struct Pace {
+    start: Instant,
+    /// In milliseconds since `start`.
+    slow_until: AtomicU64,
+}
+
+impl Pace {
+    pub(super) fn new() -> Self {
+        Self { start: Instant::now(), slow_until: AtomicU64::new(0) }
+    }
+
+    /// Whether quick work goes to the pool at the moment.
+    pub(super) fn is_slow(&self) -> bool {
+        let until = self.slow_until.load(Ordering::Relaxed);
+        until != 0 && u128::from(until) > self.start.elapsed().as_millis()
+    }
+
+    /// Runs the work and waits for it. Work that has begun runs to its end, also when this future is dropped.
+    ///
+    /// # Errors
+    /// The runtime is shutting down.
+    pub(super) async fn run<T, F>(&self, work: Work, f: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        if work == Work::Slow || self.is_slow() {
+            return pool(f).await;
+        }
+        let begun = Instant::now();
+        let result = f();
+        if begun.elapsed() > SLOW {
+            self.note_slow();
+        }
+        Ok(result)
+    }
+
+    #[cold]
+    fn note_slow(&self) {
+        let until = (self.start.elapsed() + REST).as_millis();
+        self.slow_until.store(u64::try_from(until).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+async fn pool<T, F>(f: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    match tokio::task::spawn_blocking(f).await {
+        Ok(result) => Ok(result),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(Error::new(ErrorKind::Backend)
+            .with_detail("the runtime is shutting down")
+            .with_temporary(true)
+            .with_source(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn quick_work_stays_on_its_thread_until_some_was_slow() {
+        let pace = Pace::new();
+        let here = std::thread::current().id();
+        let thread = || std::thread::current().id();
+        assert_eq!(pace.run(Work::Quick, thread).await.unwrap(), here);
+        assert_ne!(pace.run(Work::Slow, thread).await.unwrap(), here);
+        assert!(!pace.is_slow());
+        pace.run(Work::Quick, || std::thread::sleep(SLOW * 2)).await.unwrap();
+        assert!(pace.is_slow());
+        assert_ne!(pace.run(Work::Quick, thread).await.unwrap(), here);
+        pace.slow_until.store(1, Ordering::Relaxed);
+        assert!(!pace.is_slow());
+        assert_eq!(pace.run(Work::Quick, thread).await.unwrap(), here);
+    }
+}

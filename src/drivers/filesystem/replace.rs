@@ -1,0 +1,162 @@
+//! Putting a whole file at a path, in one step: `put_content`, `concat`, and `move_to`.
+//!
+//! The order of each: the bytes are synced, then the file gets its name, then the directory is synced.
+
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::Store;
+use super::copy::{copy, write_all};
+use super::directory::size;
+use super::errors::{At, conflict, error, not_regular, plain};
+use super::lock::try_exclusive;
+use super::resolve::Dir;
+use super::temp::TempFile;
+use crate::error::{ErrorKind, Result};
+use crate::path::StoragePath;
+
+/// How often a call begins anew when others remove the directories that it makes.
+const ATTEMPTS: usize = 16;
+
+impl Store {
+    /// Replaces the content of a file.
+    pub(super) fn put(&self, path: &StoragePath, content: &[u8]) -> Result<()> {
+        let temp = self.stage(path, content)?;
+        self.put_staged(path, temp)
+    }
+
+    /// Puts the bytes of the sources at a path, and tells how many there are.
+    pub(super) fn concat(&self, sources: &[StoragePath], to: &StoragePath) -> Result<u64> {
+        let temp = self.stage(to, b"")?;
+        let mut end = 0;
+        for source in sources {
+            let (file, stat) = self.open_to_read(source)?;
+            let copied = copy(&file, temp.fd(), end, size(&stat)).at(to)?;
+            if copied < size(&stat) {
+                return Err(conflict(source, "it was cut while it was read"));
+            }
+            end += copied;
+        }
+        self.put_staged(to, temp)?;
+        Ok(end)
+    }
+
+    /// A temporary file with this content, not yet synced.
+    pub(super) fn stage(&self, path: &StoragePath, content: &[u8]) -> Result<TempFile> {
+        if path.is_root() {
+            return Err(plain(ErrorKind::IsADirectory, path));
+        }
+        let temp = self.temp.file(self.new_mode()).at(path)?;
+        write_all(temp.fd(), content, 0, &mut 0).at(path)?;
+        Ok(temp)
+    }
+
+    /// Makes the bytes of a staged file durable.
+    pub(super) fn sync_staged(&self, path: &StoragePath, temp: &TempFile) -> Result<()> {
+        if self.marks() {
+            // So that nobody takes the mark off before its name is durable.
+            try_exclusive(temp.fd()).at(path)?;
+        }
+        if self.syncs() {
+            rustix::fs::fdatasync(temp.fd()).at(path)?;
+        }
+        Ok(())
+    }
+
+    fn put_staged(&self, path: &StoragePath, mut temp: TempFile) -> Result<()> {
+        self.sync_staged(path, &temp)?;
+        self.install(path, |dir, name| {
+            let _names = self.names.share()?;
+            temp.rename(dir, name)
+        })
+        .and_then(|dir| self.installed(path, &dir, &temp))
+    }
+
+    /// Gives a file its name, in a directory that is made if need be.
+    pub(super) fn install(
+        &self,
+        path: &StoragePath,
+        mut name_it: impl FnMut(BorrowedFd<'_>, &str) -> rustix::io::Result<()>,
+    ) -> Result<Dir> {
+        let name = path.file_name().ok_or_else(|| plain(ErrorKind::IsADirectory, path))?;
+        for _ in 0..ATTEMPTS {
+            let made = self.root.parent_or_make(path).at(path)?;
+            match name_it(self.root.at(&made.dir), name) {
+                Ok(()) => return Ok(made.dir),
+                // Somebody removed the directory meanwhile.
+                Err(Errno::NOENT) => {}
+                Err(errno) => {
+                    self.root.unmake_parents(path, &made);
+                    return Err(error(errno, path));
+                }
+            }
+        }
+        Err(conflict(path, "its directory is removed again and again"))
+    }
+
+    /// Makes the name of a file durable that was just put in place.
+    pub(super) fn installed(&self, path: &StoragePath, dir: &Dir, temp: &TempFile) -> Result<()> {
+        if self.syncs() {
+            self.sync_names(path, dir).at(path)?;
+        }
+        if self.marks() {
+            let stat = rustix::fs::fstat(temp.fd()).at(path)?;
+            self.unmark(temp.fd(), &stat).at(path)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a file another path.
+    pub(super) fn move_to(&self, from: &StoragePath, to: &StoragePath) -> Result<()> {
+        let name = from.file_name().ok_or_else(|| plain(ErrorKind::IsADirectory, from))?;
+        let dir = self.root.parent(from).found(from)?;
+        let file = match self.syncs() {
+            true => Some(self.root.open_name(&dir, name, OFlags::RDONLY, Mode::empty()).found(from)?),
+            false => None,
+        };
+        let stat = match &file {
+            Some(file) => rustix::fs::fstat(file).at(from)?,
+            None => self.root.look(&dir, name).found(from)?,
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {}
+            FileType::Directory => return Err(plain(ErrorKind::IsADirectory, from)),
+            FileType::Symlink => return Err(error(Errno::LOOP, from)),
+            _ => return Err(not_regular(from)),
+        }
+        if from == to {
+            return Ok(());
+        }
+        // A writer of the file may hold the lock. It won't take the mark off once the file is elsewhere.
+        let mut locked = false;
+        if let Some(file) = &file {
+            locked = self.marks() && try_exclusive(file).at(from)?;
+            rustix::fs::fdatasync(file).at(from)?;
+            self.mark(file, &stat).at(from)?;
+        }
+        let mut gone = false;
+        let moved = self.install(to, |into, as_name| {
+            let _names = self.names.share()?;
+            gone = !self.still_there(&dir, name, &stat)?;
+            if gone { Err(Errno::STALE) } else { rustix::fs::renameat(self.root.at(&dir), name, into, as_name) }
+        });
+        if gone {
+            self.root.look(&dir, name).found(from)?;
+            return Err(conflict(from, "it was replaced meanwhile"));
+        }
+        let into = moved?;
+        if self.syncs() {
+            // The new name first: with the old one gone and the new one lost, so would be the file.
+            self.sync_names(to, &into).at(to)?;
+            super::durability::sync_directory(self.root.at(&dir)).at(from)?;
+        }
+        if let Some(file) = &file
+            && locked
+        {
+            self.unmark(file, &stat).at(to)?;
+        }
+        Ok(())
+    }
+}

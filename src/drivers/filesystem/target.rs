@@ -1,0 +1,324 @@
+//! A file that a write has open and locked, and how a write ends, whichever way.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustix::fs::{FileType, OFlags, Stat};
+use rustix::io::Errno;
+use tokio::runtime::Handle;
+use tracing::{error, warn};
+
+use super::Store;
+use super::copy::{copy, write_all};
+use super::directory::size;
+use super::durability::Durability;
+use super::errors::{At, conflict, error, not_regular, plain};
+use super::lock::try_exclusive;
+use super::resolve::Dir;
+use super::temp::TempFile;
+use crate::driver::{Completion, Expected, WriteOptions};
+use crate::error::{ErrorKind, Result};
+use crate::path::StoragePath;
+
+/// How often a call begins anew when others remove or replace what it has found.
+const ATTEMPTS: usize = 16;
+
+/// What a write finds at its path.
+pub(super) enum Found {
+    /// A file to write to, locked, and as the options expect it.
+    Target(Target),
+    /// No file, as the options allow.
+    Absent,
+    /// A file that somebody else has locked.
+    Busy,
+}
+
+/// A file that is being written. Its lock goes with it, after everything that was begun has ended: when it is dropped, it
+/// first does what [`finish`](Self::finish) does.
+pub(super) struct Target {
+    store: Arc<Store>,
+    path: StoragePath,
+    dir: Dir,
+    file: OwnedFd,
+    stat: Stat,
+    created: bool,
+    /// The size up to which nothing changes, so that it is durable if it was before.
+    floor: u64,
+    end: u64,
+    completion: Completion,
+    /// Whether there is anything to finish.
+    dirty: bool,
+}
+
+impl Store {
+    /// Opens and locks the file to write to. Only with `create` is one made.
+    pub(super) fn find_target(
+        self: &Arc<Self>,
+        path: &StoragePath,
+        offset: u64,
+        options: WriteOptions,
+        create: bool,
+    ) -> Result<Found> {
+        let name = path.file_name().ok_or_else(|| plain(ErrorKind::IsADirectory, path))?;
+        let check = |size| options.check(size, offset, self.max_gap).map_err(|error| error.at(super::NAME, path));
+        // What is to be absent is made at once; anything else is likely there.
+        let mut make = create && options.expected == Expected::Absent;
+        for _ in 0..ATTEMPTS {
+            let dir = match self.root.parent(path) {
+                Err(Errno::NOENT) if create => {
+                    check(None)?;
+                    self.root.parent_or_make(path).at(path)?.dir
+                }
+                Err(Errno::NOENT) => return check(None).map(|()| Found::Absent),
+                dir => dir.at(path)?,
+            };
+            if make {
+                check(None)?;
+            }
+            let new = if make { OFlags::CREATE | OFlags::EXCL } else { OFlags::empty() };
+            let file = match self.root.open_name(&dir, name, OFlags::WRONLY | new, self.new_mode()) {
+                Err(Errno::NOENT) if make => continue,
+                Err(Errno::NOENT) => {
+                    check(None)?;
+                    if !create {
+                        return Ok(Found::Absent);
+                    }
+                    make = true;
+                    continue;
+                }
+                Err(Errno::EXIST) => {
+                    make = false;
+                    continue;
+                }
+                file => file.at(path)?,
+            };
+            let locked = try_exclusive(&file).at(path)?;
+            let stat = rustix::fs::fstat(&file).at(path)?;
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => {}
+                FileType::Directory => return Err(plain(ErrorKind::IsADirectory, path)),
+                _ => return Err(not_regular(path)),
+            }
+            if !locked {
+                return Ok(Found::Busy);
+            }
+            // Somebody may have been quicker to write to what was made here.
+            let created = make && size(&stat) == 0;
+            if !created {
+                if !self.still_there(&dir, name, &stat).at(path)? {
+                    make = false;
+                    continue;
+                }
+                if let Err(error) = check(Some(size(&stat))) {
+                    drop(file);
+                    if self.is_marked(&stat) {
+                        // The error names the size, so it has to be durable.
+                        self.settle(path)?;
+                    }
+                    return Err(error);
+                }
+            }
+            return Ok(Found::Target(Target {
+                store: Arc::clone(self),
+                path: path.clone(),
+                dir,
+                file,
+                created,
+                floor: size(&stat),
+                end: size(&stat),
+                completion: options.completion,
+                dirty: created,
+                stat,
+            }));
+        }
+        Err(conflict(path, "it is replaced or removed again and again"))
+    }
+}
+
+impl Target {
+    /// Whether a crash left bytes in the file that may not be durable.
+    pub(super) fn is_unsettled(&self) -> bool {
+        !self.created && self.store.is_marked(&self.stat)
+    }
+
+    /// Makes durable what a crash left. The mark stays, for the write that follows.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        rustix::fs::fdatasync(&self.file).and_then(|()| self.store.sync_names(&self.path, &self.dir)).at(&self.path)?;
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Brings the file to the size at which the write begins.
+    pub(super) fn seek(&mut self, offset: u64) -> Result<()> {
+        if offset == self.end {
+            return Ok(());
+        }
+        self.touch()?;
+        self.floor = self.floor.min(offset);
+        if offset < self.end {
+            self.store.cut(&self.file, offset).at(&self.path)?;
+        } else {
+            rustix::fs::ftruncate(&self.file, offset).at(&self.path)?;
+        }
+        self.end = offset;
+        Ok(())
+    }
+
+    /// Before the first change.
+    fn touch(&mut self) -> Result<()> {
+        if !self.dirty {
+            self.store.mark(&self.file, &self.stat).at(&self.path)?;
+            self.dirty = true;
+        }
+        Ok(())
+    }
+
+    /// Appends the pieces. Of a piece that fails the first part may stay.
+    pub(super) fn append(&mut self, pieces: &[Bytes]) -> Result<()> {
+        self.touch()?;
+        for piece in pieces {
+            let mut written = 0;
+            let result = write_all(&self.file, piece, self.end, &mut written);
+            self.end += written;
+            result.at(&self.path)?;
+        }
+        Ok(())
+    }
+
+    /// Appends a whole staged file, or nothing of it.
+    pub(super) fn append_staged(&mut self, staged: &TempFile, length: u64) -> Result<()> {
+        self.touch()?;
+        let result = match copy(staged.fd(), &self.file, self.end, length) {
+            Ok(copied) if copied < length => Err(Errno::IO),
+            result => result,
+        };
+        if let Err(errno) = result {
+            self.cut_back(self.end);
+            return Err(error(errno, &self.path));
+        }
+        self.end += length;
+        Ok(())
+    }
+
+    /// Takes back the bytes from `to` on.
+    pub(super) fn cut_back(&mut self, to: u64) {
+        match self.store.cut(&self.file, to).or_else(|_| rustix::fs::ftruncate(&self.file, to)) {
+            Ok(()) => self.end = to,
+            Err(errno) => {
+                error!(path = %self.path, error = %std::io::Error::from(errno), "can't cut a file back to {to} bytes");
+            }
+        }
+    }
+
+    /// Ends the write: what is in the file becomes durable, and if it still is the path's file, it may be acknowledged.
+    pub(super) fn finish(mut self, ended_well: bool) -> Result<()> {
+        self.finish_once(ended_well)
+    }
+
+    /// Whether [`finish`](Self::finish) syncs.
+    pub(super) fn will_sync(&self) -> bool {
+        match self.store.durability {
+            Durability::EveryWrite => self.dirty,
+            Durability::OnComplete => self.completes(),
+            Durability::None => false,
+        }
+    }
+
+    fn completes(&self) -> bool {
+        match self.completion {
+            Completion::EndOfStream => true,
+            Completion::AtSize(size) => self.end == size,
+            Completion::OnCommit => false,
+        }
+    }
+
+    fn finish_once(&mut self, ended_well: bool) -> Result<()> {
+        let syncs = self.will_sync();
+        let was_dirty = std::mem::take(&mut self.dirty);
+        if syncs {
+            if let Err(errno) = rustix::fs::fdatasync(&self.file) {
+                return Err(self.take_back(errno));
+            }
+            if self.created || self.store.durability == Durability::OnComplete {
+                self.store.sync_names(&self.path, &self.dir).at(&self.path)?;
+            }
+        }
+        let name = self.path.file_name().unwrap_or_default();
+        if (was_dirty || ended_well) && !self.store.still_there(&self.dir, name, &self.stat).at(&self.path)? {
+            return Err(conflict(&self.path, "it was replaced, moved or deleted while it was written"));
+        }
+        if was_dirty {
+            self.store.unmark(&self.file, &self.stat).at(&self.path)?;
+        }
+        Ok(())
+    }
+
+    /// After a failed sync nobody knows which bytes are on the disk, and another sync would not say.
+    #[cold]
+    fn take_back(&mut self, errno: Errno) -> crate::Error {
+        let source = std::io::Error::from(errno);
+        error!(path = %self.path, error = %source, "a sync failed; the file is cut back to what is durable");
+        // What earlier writes left unsynced may have been lost just as well.
+        let earlier = self.store.durability == Durability::OnComplete && self.completion != Completion::EndOfStream;
+        self.cut_back(if earlier { 0 } else { self.floor });
+        if let Err(errno) = rustix::fs::fdatasync(&self.file) {
+            warn!(path = %self.path, error = %std::io::Error::from(errno), "the cut may not be durable either");
+        }
+        error(errno, &self.path).with_detail("a sync failed, and the file was cut back to what is known to be durable")
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if self.dirty
+            && let Err(error) = self.finish_once(false)
+            && error.kind() != ErrorKind::Conflict
+        {
+            warn!(error = %error, source = ?std::error::Error::source(&error), "the end of a dropped write failed");
+        }
+    }
+}
+
+/// Holds a [`Target`] while its write may be dropped: then its end is left to the blocking pool.
+pub(super) struct Held(Option<Target>);
+
+impl Held {
+    pub(super) fn new(target: Target) -> Self {
+        Self(Some(target))
+    }
+
+    /// Works on the target and gives it back; runs on any thread.
+    pub(super) fn with<T>(mut self, work: impl FnOnce(&mut Target) -> Result<T>) -> (Self, Result<T>) {
+        let result = match &mut self.0 {
+            Some(target) => work(target),
+            None => Err(crate::Error::new(ErrorKind::Backend)),
+        };
+        (self, result)
+    }
+
+    /// The target, no longer held.
+    pub(super) fn take(mut self) -> Option<Target> {
+        self.0.take()
+    }
+
+    pub(super) fn get(&self) -> Option<&Target> {
+        self.0.as_ref()
+    }
+
+    pub(super) fn finish(mut self, ended_well: bool) -> Result<()> {
+        self.0.take().map_or(Ok(()), |target| target.finish(ended_well))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Some(target) = self.0.take() else { return };
+        if target.will_sync()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            // If the runtime is shutting down, it drops the work, and the target ends its write then and there.
+            drop(runtime.spawn_blocking(move || drop(target)));
+        }
+    }
+}
