@@ -14,7 +14,7 @@ use super::pace::Pace;
 use super::resolve::Root;
 use super::temp::TempDir;
 use super::{FilesystemDriver, Store, version};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::path::StoragePath;
 
 /// How a [`FilesystemDriver`] is to work; made by [`FilesystemDriver::builder`].
@@ -43,7 +43,7 @@ impl FilesystemBuilder {
     }
 
     /// How long a call waits while somebody else writes the file, before it fails with
-    /// [`Conflict`](ErrorKind::Conflict); half a second by default, and zero is a single try.
+    /// [`Conflict`](crate::ErrorKind::Conflict); half a second by default, and zero is a single try.
     pub fn lock_timeout(self, lock_timeout: Duration) -> Self {
         Self { lock_timeout, ..self }
     }

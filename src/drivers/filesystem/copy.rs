@@ -45,7 +45,7 @@ pub(super) fn copy(from: impl AsFd, to: impl AsFd, offset: u64, length: u64) -> 
     Ok(done)
 }
 
-fn copy_by_memory(from: impl AsFd, to: impl AsFd, offset: u64, mut done: u64, length: u64) -> Result<u64> {
+pub(super) fn copy_by_memory(from: impl AsFd, to: impl AsFd, offset: u64, mut done: u64, length: u64) -> Result<u64> {
     let mut buffer = Vec::with_capacity(BUFFER);
     while done < length {
         buffer.clear();

@@ -71,6 +71,11 @@ impl Known {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     fn contains(&self, identity: &Identity) -> bool {
         self.lock().contains(identity)
     }

@@ -254,3 +254,6 @@ impl StorageDriver for FilesystemDriver {
         self.run(Work::Slow, &root, move |store, root| store.temp.sweep(older_than).at(root)).await
     }
 }
+
+#[cfg(test)]
+mod tests;

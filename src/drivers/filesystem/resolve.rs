@@ -137,6 +137,8 @@ impl Root {
 
     fn open(&self, relative: &str, flags: OFlags) -> Result<OwnedFd> {
         if self.openat2 && relative.contains('/') {
+            // Its own refusal of links is the clearer one.
+            let flags = flags - OFlags::NOFOLLOW;
             return retry(|| rustix::fs::openat2(&self.fd, relative, flags, Mode::empty(), RESOLVE));
         }
         let mut dir = Dir(None);

@@ -3,7 +3,7 @@
 //! They lie in `/~tmp`, which no path reaches, under the name of the instance that they belong to. Each instance keeps a
 //! file there locked as long as it lives, so that a sweep knows what belongs to the dead.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -123,6 +123,7 @@ impl TempDir {
         })?;
         let now = SystemTime::now();
         let mut dead = HashMap::new();
+        let mut kept = HashSet::new();
         let mut removed = 0;
         for (name, _) in &found {
             let Some((instance, _)) = name.split_once(OF) else { continue };
@@ -136,6 +137,7 @@ impl TempDir {
             };
             let age = now.duration_since(modified_or_changed(&stat)).unwrap_or_default();
             if dead.is_none() || age < older_than {
+                kept.insert(instance);
                 continue;
             }
             match FileType::from_raw_mode(stat.st_mode) {
@@ -153,7 +155,7 @@ impl TempDir {
                 Some(known) => known.is_some(),
                 None => self.find_dead(name)?.is_some(),
             };
-            if is_dead && !found.iter().any(|(other, _)| other.split_once(OF).is_some_and(|(of, _)| of == name)) {
+            if is_dead && !kept.contains(&**name) {
                 _ = rustix::fs::unlinkat(&dir, &**name, AtFlags::empty());
             }
         }
