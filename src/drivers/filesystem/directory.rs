@@ -70,8 +70,7 @@ pub(super) fn modified_or_changed(stat: &Stat) -> SystemTime {
     time(stat.st_ctime, stat.st_ctime_nsec)
 }
 
-/// A time of the system, which may lie before 1970.
-#[expect(clippy::unnecessary_fallible_conversions, reason = "the fields differ in width between architectures")]
+/// A time of the system, which may lie before 1970; the fields differ in width between architectures.
 fn time(seconds: impl TryInto<i64>, nanoseconds: impl TryInto<u32>) -> SystemTime {
     let seconds = seconds.try_into().unwrap_or(0);
     let nanoseconds = Duration::from_nanos(nanoseconds.try_into().unwrap_or(0).into());

@@ -81,7 +81,7 @@ impl Store {
                 last: Bytes::new(),
             };
             if range.end - range.start > SMALL {
-                return Ok((info, Begun::InPieces(reader)));
+                return Ok((info, Begun::InPieces(Box::new(reader))));
             }
             match reader.piece() {
                 Err(error) if error.kind() == ErrorKind::Conflict => {
@@ -122,11 +122,11 @@ impl Store {
 /// What a read begins with.
 enum Begun {
     Whole(Bytes),
-    InPieces(Reader),
+    InPieces(Box<Reader>),
 }
 
 impl Reader {
-    async fn next(mut self) -> Result<Option<(Bytes, Self)>> {
+    async fn next(mut self: Box<Self>) -> Result<Option<(Bytes, Box<Self>)>> {
         if self.at == self.end {
             return Ok(None);
         }

@@ -27,7 +27,7 @@ const ATTEMPTS: usize = 16;
 /// What a write finds at its path.
 pub(super) enum Found {
     /// A file to write to, locked, and as the options expect it.
-    Target(Target),
+    Target(Box<Target>),
     /// No file, as the options allow.
     Absent,
     /// A file that somebody else has locked.
@@ -119,7 +119,7 @@ impl Store {
                     return Err(error);
                 }
             }
-            return Ok(Found::Target(Target {
+            return Ok(Found::Target(Box::new(Target {
                 store: Arc::clone(self),
                 path: path.clone(),
                 dir,
@@ -130,7 +130,7 @@ impl Store {
                 completion: options.completion,
                 dirty: created,
                 stat,
-            }));
+            })));
         }
         Err(conflict(path, "it is replaced or removed again and again"))
     }
@@ -281,10 +281,10 @@ impl Drop for Target {
 }
 
 /// Holds a [`Target`] while its write may be dropped: then its end is left to the blocking pool.
-pub(super) struct Held(Option<Target>);
+pub(super) struct Held(Option<Box<Target>>);
 
 impl Held {
-    pub(super) fn new(target: Target) -> Self {
+    pub(super) fn new(target: Box<Target>) -> Self {
         Self(Some(target))
     }
 
@@ -298,12 +298,12 @@ impl Held {
     }
 
     /// The target, no longer held.
-    pub(super) fn take(mut self) -> Option<Target> {
+    pub(super) fn take(mut self) -> Option<Box<Target>> {
         self.0.take()
     }
 
     pub(super) fn get(&self) -> Option<&Target> {
-        self.0.as_ref()
+        self.0.as_deref()
     }
 
     pub(super) fn finish(mut self, ended_well: bool) -> Result<()> {

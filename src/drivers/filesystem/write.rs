@@ -195,7 +195,7 @@ impl Store {
         offset: u64,
         options: WriteOptions,
         create: bool,
-    ) -> Result<Option<Target>> {
+    ) -> Result<Option<Box<Target>>> {
         let begun = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
