@@ -5,3 +5,5 @@
 mod forgetful;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod upload;
