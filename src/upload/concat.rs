@@ -34,7 +34,7 @@ impl UploadStore {
         let info = self.0.create(new, Some(partials.into())).await?;
         let lock = self.0.lock(&info.id).await?;
         let (store, made) = (self.0.clone(), info.clone());
-        let joining = RunToEnd::new(lock.signal().clone(), async move {
+        let joining = RunToEnd::new(lock.signal().clone(), &self.0.orphans, async move {
             let _held = lock;
             let joined = store.join(&parts, &made).await;
             if joined.is_err() {

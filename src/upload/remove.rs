@@ -8,7 +8,7 @@ use super::info::InfoFile;
 use super::run::RunToEnd;
 use super::store::{Store, alive};
 use super::{UploadError, UploadErrorKind, UploadId, UploadInfo, UploadStore};
-use crate::{Error, ErrorKind, FileInfo, WalkOptions};
+use crate::{Error, ErrorKind, FileInfo, StoragePath, WalkOptions};
 
 impl UploadStore {
     /// Removes an upload, finished or not; a chunk that is being written is stopped.
@@ -23,7 +23,7 @@ impl UploadStore {
         let lock = self.0.lock(id).await?;
         let store = self.0.clone();
         let file = store.read_info(id).await?.0;
-        let removing = RunToEnd::new(lock.signal().clone(), async move {
+        let removing = RunToEnd::new(lock.signal().clone(), &self.0.orphans, async move {
             let _held = lock;
             store.remove(Arc::new(file.info)).await
         });
@@ -70,7 +70,7 @@ impl UploadStore {
         let lock = self.0.lock(id).await?;
         let store = self.0.clone();
         let id = id.clone();
-        let removing = RunToEnd::new(lock.signal().clone(), async move {
+        let removing = RunToEnd::new(lock.signal().clone(), &self.0.orphans, async move {
             let _held = lock;
             // Whoever held the lock may have written to it.
             if !store.is_over(&id).await? {
@@ -109,18 +109,22 @@ impl Store {
         let json = file.to_json(&self.data_path(&file.info.id)?)?;
         self.driver().put_content(&path, json.into()).await?;
         self.forget(&file.info.id);
-        for path in [data, path] {
-            absent(self.driver().delete(&path).await)?;
-        }
+        self.delete_file(&data).await?;
+        self.delete_file(&path).await?;
         Ok(())
     }
-}
 
-/// Takes it for a success that there was nothing to delete.
-fn absent(deleted: Result<(), Error>) -> Result<(), Error> {
-    match deleted {
-        Err(error) if error.kind() == ErrorKind::PathNotFound => Ok(()),
-        deleted => deleted,
+    /// Deletes a file, if it is there: a directory in its place was made by somebody else, and stays with all it holds.
+    async fn delete_file(&self, path: &StoragePath) -> Result<(), Error> {
+        let deleted = match self.driver().stat(path).await {
+            Ok(file) if file.is_dir => Ok(()),
+            Ok(_) => self.driver().delete(path).await,
+            Err(error) => Err(error),
+        };
+        match deleted {
+            Err(error) if error.kind() == ErrorKind::PathNotFound => Ok(()),
+            deleted => deleted,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::cache::{Cached, InfoCache};
 use super::info::{InfoFile, millis, terminated};
+use super::run::Orphans;
 use super::{
     Locker, MemoryLocker, Metadata, Upload, UploadError, UploadErrorKind, UploadId, UploadInfo, UploadKind, UploadLock,
 };
@@ -53,6 +54,7 @@ pub struct UploadStore(pub(super) Arc<Store>);
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) config: UploadStoreBuilder,
+    pub(super) orphans: Orphans,
     cache: InfoCache,
 }
 
@@ -104,7 +106,7 @@ impl UploadStoreBuilder {
     /// The store.
     pub fn build(self) -> UploadStore {
         let cache = InfoCache::new(self.cached_infos);
-        UploadStore(Arc::new(Store { config: self, cache }))
+        UploadStore(Arc::new(Store { config: self, orphans: Orphans::default(), cache }))
     }
 }
 
@@ -151,6 +153,12 @@ impl UploadStore {
     /// The largest upload, in bytes, if there is a limit.
     pub fn max_size(&self) -> Option<u64> {
         self.0.config.max_size
+    }
+
+    /// Waits until all has come to its end that goes on though its request was dropped: for a process to await before it
+    /// exits, once it takes no more requests.
+    pub async fn idle(&self) {
+        self.0.orphans.gone().await;
     }
 
     /// Creates an upload. One of length 0 is finished by it.
@@ -426,10 +434,10 @@ impl Store {
 
 /// An upload with this file of data.
 fn sized(info: Arc<UploadInfo>, file: &FileInfo) -> Result<Upload, UploadError> {
+    let invalid = |detail: String| Err(UploadError::new(UploadErrorKind::InvalidInfo).of(&info.id).with_detail(detail));
     match info.length {
-        Some(length) if file.size > length => Err(UploadError::new(UploadErrorKind::InvalidInfo)
-            .of(&info.id)
-            .with_detail(format!("it is of {length} bytes, and {} are there", file.size))),
+        _ if file.is_dir => invalid(format!("its data are to be at {}, which is a directory", file.path)),
+        Some(length) if file.size > length => invalid(format!("it is of {length} bytes, and {} are there", file.size)),
         _ => Ok(Upload::new(info, file.size, file.modified)),
     }
 }

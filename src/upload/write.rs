@@ -46,7 +46,7 @@ impl UploadStore {
         let (store, created) = (self.0.clone(), info.clone());
         let written = async {
             let lock = self.0.lock(&info.id).await?;
-            RunToEnd::new(lock.signal().clone(), async move {
+            RunToEnd::new(lock.signal().clone(), &self.0.orphans, async move {
                 store.write(&lock, created, 0, Expected::Absent, stream, options.on_failure).await
             })
             .await
@@ -83,7 +83,7 @@ impl UploadStore {
         // A write at the very start would bring an upload back that another process terminated.
         let info = if offset == 0 { self.0.confirm(known).await? } else { known.info };
         let store = self.0.clone();
-        let writing = RunToEnd::new(lock.signal().clone(), async move {
+        let writing = RunToEnd::new(lock.signal().clone(), &self.0.orphans, async move {
             let info = store.prepare(info, offset, options).await?;
             store.write(&lock, info, offset, Expected::Size(offset), stream, options.on_failure).await
         });
@@ -100,7 +100,7 @@ impl UploadStore {
     /// [`InvalidInfo`](UploadErrorKind::InvalidInfo), those of the backend.
     pub async fn declare_length(&self, id: &UploadId, length: u64) -> Result<Upload, UploadError> {
         let (store, lock, upload) = self.locked(id).await?;
-        let declaring = RunToEnd::new(lock.signal().clone(), async move {
+        let declaring = RunToEnd::new(lock.signal().clone(), &self.0.orphans, async move {
             let _held = lock;
             let newly = upload.info.length.is_none();
             let upload = store.declare(upload, length).await?;
@@ -121,7 +121,7 @@ impl UploadStore {
     /// [`InvalidInfo`](UploadErrorKind::InvalidInfo), those of the backend.
     pub async fn finish(&self, id: &UploadId) -> Result<Upload, UploadError> {
         let (store, lock, upload) = self.locked(id).await?;
-        let finishing = RunToEnd::new(lock.signal().clone(), async move {
+        let finishing = RunToEnd::new(lock.signal().clone(), &self.0.orphans, async move {
             let _held = lock;
             let length = upload.info.length.unwrap_or(upload.offset);
             let upload = store.declare(upload, length).await?;
