@@ -37,6 +37,12 @@ impl Backend {
         Self::of(holdall::drivers::InMemoryDriver::new())
     }
 
+    pub(crate) fn filesystem() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let driver = holdall::drivers::FilesystemDriver::open(directory.path()).unwrap();
+        Self { driver: Arc::new(driver), _directory: Some(directory) }
+    }
+
     /// Uploads in `/up`, with the defaults.
     pub(crate) fn store(&self) -> UploadStore {
         UploadStore::builder(self.driver.clone()).prefix(path("/up")).build()
@@ -62,6 +68,9 @@ macro_rules! on_each_driver {
         }
         mod on_memory {
             $(#[tokio::test] async fn $test() { super::$test(&crate::upload::Backend::memory()).await })*
+        }
+        mod on_filesystem {
+            $(#[tokio::test] async fn $test() { super::$test(&crate::upload::Backend::filesystem()).await })*
         }
     };
 }
