@@ -85,3 +85,76 @@ pub(super) fn stream_error(error: Error) -> UploadError {
     }
     UploadError::of_driver(kind, error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    fn body(pieces: &[&'static str]) -> ByteStream {
+        let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from_static(piece.as_bytes()))).collect();
+        futures::stream::iter(pieces).boxed()
+    }
+
+    /// What came of a chunk, and how it ended.
+    async fn drain(mut chunk: Chunk) -> (String, Option<UploadErrorKind>) {
+        let mut text = String::new();
+        while let Some(piece) = chunk.next().await {
+            match piece {
+                Ok(piece) => text.push_str(std::str::from_utf8(&piece).unwrap()),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Stream);
+                    assert!(chunk.next().await.is_none());
+                    return (text, Some(stream_error(error).kind()));
+                }
+            }
+        }
+        (text, None)
+    }
+
+    #[tokio::test]
+    async fn bytes_up_to_the_limit_come_and_one_more_is_an_error() {
+        for (room, expected, end) in [
+            (7, "abcdef", None),
+            (6, "abcdef", None),
+            (5, "abcde", Some(UploadErrorKind::SizeExceeded)),
+            (4, "abcd", Some(UploadErrorKind::SizeExceeded)),
+            (0, "", Some(UploadErrorKind::SizeExceeded)),
+        ] {
+            let chunk = Chunk::new(body(&["ab", "", "cd", "ef"]), StopSignal::default(), room);
+            assert_eq!(drain(chunk).await, (expected.to_owned(), end), "{room}");
+        }
+        assert_eq!(drain(Chunk::new(body(&["", ""]), StopSignal::default(), 0)).await, (String::new(), None));
+    }
+
+    #[tokio::test]
+    async fn a_stopped_chunk_takes_nothing_more_and_says_why() {
+        let (asked, abandoned) = (StopSignal::default(), StopSignal::default());
+        asked.stop();
+        abandoned.abandon();
+        let end = |signal| drain(Chunk::new(body(&["ab"]), signal, 9));
+        assert_eq!(end(asked).await, (String::new(), Some(UploadErrorKind::Stopped)));
+        assert_eq!(end(abandoned).await, (String::new(), Some(UploadErrorKind::Stream)));
+    }
+
+    #[tokio::test]
+    async fn a_chunk_that_waits_for_bytes_is_woken_to_stop_and_lets_go_of_its_stream() {
+        let (sender, receiver) = futures::channel::mpsc::unbounded::<Result<Bytes>>();
+        let signal = StopSignal::default();
+        let draining = tokio::spawn(drain(Chunk::new(receiver.boxed(), signal.clone(), 9)));
+        sender.unbounded_send(Ok("ab".into())).unwrap();
+        while !sender.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        signal.stop();
+        assert_eq!(draining.await.unwrap(), ("ab".to_owned(), Some(UploadErrorKind::Stopped)));
+        assert!(sender.is_closed());
+    }
+
+    #[tokio::test]
+    async fn the_stream_s_own_error_comes_as_it_is() {
+        let broken = body(&["ab"]).chain(futures::stream::once(async { Err(Error::stream("reset")) })).boxed();
+        let chunk = Chunk::new(broken, StopSignal::default(), 9);
+        assert_eq!(drain(chunk).await, ("ab".to_owned(), Some(UploadErrorKind::Stream)));
+    }
+}

@@ -264,3 +264,41 @@ impl From<InvalidMetadata> for UploadError {
         Self::new(UploadErrorKind::InvalidMetadata).with_source(source)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StoragePath;
+
+    #[test]
+    fn is_one_word_wide() {
+        assert_eq!(size_of::<UploadError>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn display_says_kind_and_upload_and_leaves_the_cause_to_source() {
+        let path = StoragePath::parse("/a").unwrap();
+        let driver = Error::new(ErrorKind::NoSpace).with_detail("quota of 5 GiB").at("memory", &path);
+        let error = UploadError::from(driver).of(&UploadId::parse("u1").unwrap());
+        assert_eq!(error.to_string(), "upload u1: no space left");
+        assert_eq!(error.source().unwrap().to_string(), "memory: /a: no space left: quota of 5 GiB");
+    }
+
+    #[test]
+    fn a_driver_s_failure_keeps_its_size_and_whether_to_try_again() {
+        let error = UploadError::from(Error::new(ErrorKind::InvalidOffset).with_size(7));
+        assert_eq!(
+            (error.kind(), error.offset(), error.is_temporary()),
+            (UploadErrorKind::InvalidOffset, Some(7), false)
+        );
+        assert!(UploadError::from(Error::new(ErrorKind::Timeout)).is_temporary());
+        assert!(UploadError::from(Error::new(ErrorKind::Conflict)).is_temporary());
+    }
+
+    #[test]
+    fn the_first_upload_named_stands() {
+        let (part, whole) = (UploadId::parse("part").unwrap(), UploadId::parse("whole").unwrap());
+        let error = UploadError::new(UploadErrorKind::NotPartial).of(&part).of(&whole);
+        assert_eq!(error.id(), Some(&part));
+    }
+}

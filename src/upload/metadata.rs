@@ -162,3 +162,87 @@ pub enum InvalidMetadataReason {
     #[error("the value is not valid base64")]
     Base64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs_of(text: &str) -> Vec<(String, Vec<u8>)> {
+        Metadata::parse(text).unwrap().iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    fn pair(key: &str, value: &[u8]) -> (String, Vec<u8>) {
+        (key.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn pairs_decode_and_the_text_stays_as_it_came() {
+        for (text, decoded) in [
+            ("", vec![]),
+            (" \t", vec![]),
+            ("filename d29ybGQucGRm", vec![pair("filename", b"world.pdf")]),
+            (
+                "filename d29ybGQucGRm,is_confidential",
+                vec![pair("filename", b"world.pdf"), pair("is_confidential", b"")],
+            ),
+            ("a ,b YQ==", vec![pair("a", b""), pair("b", b"a")]),
+            ("a YQ== , \tb YWI=\t,c YWJj", vec![pair("a", b"a"), pair("b", b"ab"), pair("c", b"abc")]),
+            ("bytes /wD+,Bytes ", vec![pair("bytes", &[255, 0, 254]), pair("Bytes", b"")]),
+        ] {
+            assert_eq!(pairs_of(text), decoded, "{text:?}");
+            let metadata = Metadata::parse(text).unwrap();
+            assert_eq!(metadata.as_str(), text);
+            assert_eq!(metadata.is_empty(), decoded.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_value_is_found_by_its_key() {
+        let metadata = Metadata::parse("a YQ==,b,c /w==").unwrap();
+        assert_eq!(metadata.get("a").unwrap(), b"a");
+        assert_eq!(metadata.get("b").unwrap(), b"");
+        assert_eq!(metadata.get("c").unwrap(), [255]);
+        assert_eq!(metadata.get("A"), None);
+    }
+
+    #[test]
+    fn refuses_each_broken_rule_by_its_name_and_pair() {
+        use InvalidMetadataReason as Reason;
+        let long = format!("a {}", "YWFh".repeat(Metadata::MAX_LEN / 4));
+        for (text, pair, reason) in [
+            (",", 1, Reason::EmptyKey),
+            ("a YQ==,", 2, Reason::EmptyKey),
+            ("a,,b", 2, Reason::EmptyKey),
+            ("a,a YQ==", 2, Reason::RepeatedKey),
+            ("ä YQ==", 1, Reason::KeyCharacter('ä')),
+            ("a\tYQ==", 1, Reason::KeyCharacter('\t')),
+            ("a\u{7f}", 1, Reason::KeyCharacter('\u{7f}')),
+            ("b,a YQ", 2, Reason::Base64),
+            ("a YQ=", 1, Reason::Base64),
+            ("a YR==", 1, Reason::Base64),
+            ("a  YQ==", 1, Reason::Base64),
+            ("a YQ== YQ==", 1, Reason::Base64),
+            ("a _wD-", 1, Reason::Base64),
+            ("a ß", 1, Reason::Base64),
+            (&long, 0, Reason::TooLong),
+        ] {
+            let error = Metadata::parse(text).unwrap_err();
+            assert_eq!((error.pair(), error.reason()), (pair, reason), "{text:.20}");
+        }
+        assert!(Metadata::parse(&long[..Metadata::MAX_LEN - 2]).is_ok());
+    }
+
+    #[test]
+    fn pairs_encode_as_the_protocol_has_them() {
+        let metadata = Metadata::from_pairs([("filename", &b"world.pdf"[..]), ("flag", b""), ("raw", &[255])]).unwrap();
+        assert_eq!(metadata.as_str(), "filename d29ybGQucGRm,flag,raw /w==");
+        assert_eq!(Metadata::from_pairs([("", ""); 0]).unwrap(), Metadata::default());
+        for (key, reason) in [
+            ("", InvalidMetadataReason::EmptyKey),
+            ("a b", InvalidMetadataReason::KeyCharacter(' ')),
+            ("a,b", InvalidMetadataReason::KeyCharacter(',')),
+        ] {
+            assert_eq!(Metadata::from_pairs([("x", ""), (key, "")]).unwrap_err().reason(), reason, "{key:?}");
+        }
+    }
+}

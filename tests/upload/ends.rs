@@ -5,6 +5,7 @@ use super::*;
 on_each_driver! {
     a_terminated_upload_is_gone_with_its_files
     termination_stops_a_running_chunk
+    a_directory_in_the_place_of_data_is_named_and_never_deleted
     an_unfinished_upload_expires_and_a_finished_one_does_not
     what_expired_is_swept_and_nothing_else
     each_chunk_puts_the_expiry_off
@@ -43,6 +44,18 @@ async fn termination_stops_a_running_chunk(backend: &Backend) {
     let (running, terminated) = tokio::join!(running, terminate);
     assert_eq!(kind(running), UploadErrorKind::Stopped);
     terminated.unwrap();
+    assert_eq!(backend.files().await, [""; 0]);
+}
+
+async fn a_directory_in_the_place_of_data_is_named_and_never_deleted(backend: &Backend) {
+    let store = backend.expiring();
+    let place = |id| NewUpload { id: Some(id), path: Some(path("/videos")), ..of_length(6) };
+    store.create(place(id("a"))).await.unwrap();
+    store.create(place(id("b"))).await.unwrap();
+    backend.driver.put_content(&path("/videos/precious"), "kept".into()).await.unwrap();
+    store.terminate(&id("a")).await.unwrap();
+    store.terminate(&id("b")).await.unwrap();
+    assert_eq!(backend.driver.get_content(&path("/videos/precious")).await.unwrap(), "kept");
     assert_eq!(backend.files().await, [""; 0]);
 }
 
