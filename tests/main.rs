@@ -1,9 +1,8 @@
 //! All integration tests, in one binary.
+#![cfg(test)]
 
 #[cfg(target_os = "linux")]
-#[cfg(test)]
 mod forgetful;
-#[cfg(test)]
 mod support;
-#[cfg(test)]
+mod tus;
 mod upload;
