@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn names_are_told_without_a_way_to_end_the_header_or_to_leave_the_directory() {
-        let long = "x".repeat(70_000);
+        let long = "x".repeat(40_000);
         let long_told = format!("; filename=\"{}\"", "x".repeat(200));
         for (given, told) in [
             ("cat.png", "; filename=\"cat.png\""),
