@@ -31,12 +31,6 @@ impl TusError {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
     }
 
-    /// 413, for an upload that would have `size` bytes or more, where `limit` is allowed.
-    pub(super) fn too_large(size: u64, limit: u64) -> Self {
-        let message = format!("the upload would have {size} bytes, and may have {limit}");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, message)
-    }
-
     /// The same answer with one more header.
     pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
@@ -115,6 +109,59 @@ impl From<UploadError> for TusError {
         match offset {
             Some(offset) => answer.with_header(UploadOffset::NAME, offset.into()),
             None => answer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Error, ErrorKind};
+    use crate::path::StoragePath;
+
+    #[test]
+    fn what_the_storage_said_stays_in_the_log() {
+        let path = StoragePath::parse("/secret/place").unwrap();
+        for (kind, status, message) in [
+            (ErrorKind::Backend, 500, "the storage failed"),
+            (ErrorKind::PermissionDenied, 500, "the storage failed"),
+            (ErrorKind::Timeout, 503, "the storage failed"),
+            (ErrorKind::NoSpace, 507, "no space left"),
+            (ErrorKind::UnsupportedMethod, 501, "not supported by the storage"),
+            (ErrorKind::Conflict, 423, "locked by another request"),
+            (ErrorKind::PathNotFound, 404, "there is no such upload"),
+        ] {
+            let storage = Error::new(kind).with_detail("disk 7 of rack 3").at("filesystem", &path);
+            let error = TusError::from(UploadError::from(storage));
+            assert_eq!((error.status.as_u16(), &*error.message), (status, message));
+            assert!(Chain(error.source.as_ref().unwrap()).to_string().contains("disk 7 of rack 3"));
+        }
+    }
+
+    #[test]
+    fn each_kind_has_the_status_that_clients_act_on() {
+        use UploadErrorKind::*;
+        for (kind, status) in [
+            (NotFound, 404),
+            (Expired, 410),
+            (InvalidOffset, 409),
+            (SizeExceeded, 413),
+            (LengthMismatch, 400),
+            (AlreadyFinished, 403),
+            (NotFinished, 409),
+            (NotPartial, 400),
+            (Locked, 423),
+            (Stopped, 423),
+            (Stream, 503),
+            (InvalidId, 404),
+            (InvalidMetadata, 400),
+            (InvalidInfo, 500),
+            (AlreadyExists, 409),
+            (NoSpace, 507),
+            (Unsupported, 501),
+            (Storage, 500),
+        ] {
+            assert_eq!(TusError::from(UploadError::new(kind)).status.as_u16(), status, "{kind:?}");
         }
     }
 }

@@ -20,7 +20,6 @@ pub(super) async fn answer(config: &Config, request: &Parts, body: RequestBody) 
     let length = creation_length(headers)?;
     let metadata = UploadMetadata::find(headers)?.map(|UploadMetadata(metadata)| metadata).unwrap_or_default();
     let brings_chunk = ContentType::find(headers)?.is_some_and(|kind| kind.is_chunk);
-    check_size(length, body.announced(), config.store.max_size())?;
 
     let new = NewUpload { length, metadata, ..NewUpload::default() };
     let created = if brings_chunk && !body.is_empty() {
@@ -35,16 +34,6 @@ pub(super) async fn answer(config: &Config, request: &Parts, body: RequestBody) 
     match created {
         Ok(upload) => Ok(created_response(config, request, &upload, brings_chunk)),
         Err(error) => Err(failed(config, request, error)),
-    }
-}
-
-/// Refuses what can't fit before anything is created.
-fn check_size(length: Option<u64>, announced: u64, max_size: Option<u64>) -> Result<(), TusError> {
-    let size = length.unwrap_or(announced);
-    match (length, max_size) {
-        (_, Some(max_size)) if size > max_size => Err(TusError::too_large(size, max_size)),
-        (Some(length), _) if announced > length => Err(TusError::too_large(announced, length)),
-        _ => Ok(()),
     }
 }
 

@@ -105,13 +105,13 @@ async fn bodies_that_do_not_fit() {
     refused(
         |_| tus("POST", "/files/").header("upload-length", 2).header("content-type", CHUNK).full("012"),
         413,
-        "3 bytes",
+        "the chunk has 3 bytes, and there is room for 2",
     )
     .await;
     let too_much: &'static str = "x".repeat(1001).leak();
     let deferred = || tus("POST", "/files/").header("upload-defer-length", 1).header("content-type", CHUNK);
-    refused(|_| deferred().full(too_much), 413, "1001 bytes, and may have 1000").await;
-    refused(|_| tus("POST", "/files/").header("upload-length", 1001).empty(), 413, "may have 1000").await;
+    refused(|_| deferred().full(too_much), 413, "the chunk has 1001 bytes, and there is room for 1000").await;
+    refused(|_| tus("POST", "/files/").header("upload-length", 1001).empty(), 413, "at most 1000").await;
 }
 
 #[tokio::test]
