@@ -4,6 +4,7 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::Store;
+use super::durability::sync_directory;
 use super::errors::{At, plain};
 use super::resolve::Dir;
 use crate::error::{ErrorKind, Result};
@@ -44,7 +45,7 @@ impl Store {
     /// What is deleted must not come back.
     fn sync_deleted(&self, path: &StoragePath, dir: &Dir) -> Result<()> {
         if self.syncs() {
-            super::durability::sync_directory(self.root.at(dir)).at(path)?;
+            sync_directory(self.root.at(dir)).at(path)?;
         }
         Ok(())
     }

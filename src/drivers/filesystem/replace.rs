@@ -10,11 +10,12 @@ use rustix::io::Errno;
 use super::Store;
 use super::copy::{copy, write_all};
 use super::directory::size;
+use super::durability::sync_directory;
 use super::errors::{At, conflict, error, not_regular, plain};
 use super::lock::try_exclusive;
-use super::resolve::Dir;
+use super::resolve::{Dir, parent_of, relative};
 use super::temp::TempFile;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::path::StoragePath;
 
 /// How often a call begins anew when others remove the directories that it makes.
@@ -33,9 +34,10 @@ impl Store {
         let mut end = 0;
         for source in sources {
             let (file, stat) = self.open_to_read(source)?;
+            let nonce = self.nonce(&file).at(source)?;
             let copied = copy(&file, temp.fd(), end, size(&stat)).at(to)?;
-            if copied < size(&stat) {
-                return Err(conflict(source, "it was cut while it was read"));
+            if copied < size(&stat) || self.nonce(&file).at(source)? != nonce {
+                return Err(conflict(source, "it was rewritten while it was read"));
             }
             end += copied;
         }
@@ -48,7 +50,13 @@ impl Store {
         if path.is_root() {
             return Err(plain(ErrorKind::IsADirectory, path));
         }
-        let temp = self.temp.file(self.new_mode()).at(path)?;
+        let temp = self.temp.file(self.new_mode()).map_err(|errno| match errno {
+            Errno::NOENT => Error::new(ErrorKind::Backend)
+                .with_detail("the directory /~tmp below the root was removed; the driver has to be opened again")
+                .with_source(std::io::Error::from(errno))
+                .at(super::NAME, path),
+            errno => error(errno, path),
+        })?;
         write_all(temp.fd(), content, 0, &mut 0).at(path)?;
         Ok(temp)
     }
@@ -150,7 +158,9 @@ impl Store {
         if self.syncs() {
             // The new name first: with the old one gone and the new one lost, so would be the file.
             self.sync_names(to, &into).at(to)?;
-            super::durability::sync_directory(self.root.at(&dir)).at(from)?;
+            if parent_of(relative(from)) != parent_of(relative(to)) {
+                sync_directory(self.root.at(&dir)).at(from)?;
+            }
         }
         if let Some(file) = &file
             && locked

@@ -21,6 +21,8 @@ use crate::driver::{Completion, Expected, WriteOptions};
 use crate::error::{ErrorKind, Result};
 use crate::path::StoragePath;
 
+/// How a file is made.
+const NEW: OFlags = OFlags::CREATE.union(OFlags::EXCL);
 /// How often a call begins anew when others remove or replace what it has found.
 const ATTEMPTS: usize = 16;
 
@@ -63,7 +65,7 @@ impl Store {
         let name = path.file_name().ok_or_else(|| plain(ErrorKind::IsADirectory, path))?;
         let check = |size| options.check(size, offset, self.max_gap).map_err(|error| error.at(super::NAME, path));
         // What is to be absent is made at once; anything else is likely there.
-        let mut make = create && options.expected == Expected::Absent;
+        let mut first_try_makes = create && options.expected == Expected::Absent;
         for _ in 0..ATTEMPTS {
             let dir = match self.root.parent(path) {
                 Err(Errno::NOENT) if create => {
@@ -73,22 +75,21 @@ impl Store {
                 Err(Errno::NOENT) => return check(None).map(|()| Found::Absent),
                 dir => dir.at(path)?,
             };
-            if make {
+            let open = |new| self.root.open_name(&dir, name, OFlags::WRONLY | new, self.new_mode());
+            let mut created = first_try_makes;
+            let mut file = if created { check(None).map(|()| open(NEW))? } else { open(OFlags::empty()) };
+            if !created && matches!(file, Err(Errno::NOENT)) {
                 check(None)?;
-            }
-            let new = if make { OFlags::CREATE | OFlags::EXCL } else { OFlags::empty() };
-            let file = match self.root.open_name(&dir, name, OFlags::WRONLY | new, self.new_mode()) {
-                Err(Errno::NOENT) if make => continue,
-                Err(Errno::NOENT) => {
-                    check(None)?;
-                    if !create {
-                        return Ok(Found::Absent);
-                    }
-                    make = true;
-                    continue;
+                if !create {
+                    return Ok(Found::Absent);
                 }
-                Err(Errno::EXIST) => {
-                    make = false;
+                created = true;
+                file = open(NEW);
+            }
+            let file = match file {
+                // Somebody else was quicker, or removed the directory.
+                Err(Errno::EXIST | Errno::NOENT) => {
+                    first_try_makes = false;
                     continue;
                 }
                 file => file.at(path)?,
@@ -104,10 +105,10 @@ impl Store {
                 return Ok(Found::Busy);
             }
             // Somebody may have been quicker to write to what was made here.
-            let created = make && size(&stat) == 0;
+            let created = created && size(&stat) == 0;
             if !created {
                 if !self.still_there(&dir, name, &stat).at(path)? {
-                    make = false;
+                    first_try_makes = false;
                     continue;
                 }
                 if let Err(error) = check(Some(size(&stat))) {

@@ -38,7 +38,7 @@ impl TempDir {
         }
         let dir = rustix::fs::openat(&root, NAME, DIRECTORY, Mode::empty())?;
         loop {
-            let instance = format!("{:016x}", random()?).into_boxed_str();
+            let instance = format!("{:016x}", u64::from_ne_bytes(random()?)).into_boxed_str();
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
             let alive = match rustix::fs::openat(&dir, &*instance, flags, Mode::from_raw_mode(0o666)) {
                 Err(Errno::EXIST) => continue,
@@ -183,9 +183,11 @@ fn is_instance(name: &str) -> bool {
     name.len() == 16 && name.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// 64 random bits.
-pub(super) fn random() -> Result<u64> {
-    getrandom::u64().map_err(|_| Errno::IO)
+/// So many random bytes.
+pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|_| Errno::IO)?;
+    Ok(bytes)
 }
 
 /// A file that is not at its place yet. It goes when this is dropped, unless it was put there.

@@ -27,10 +27,7 @@ pub(super) struct Nonce([u8; 16]);
 
 impl Nonce {
     fn new() -> rustix::io::Result<Self> {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&random()?.to_ne_bytes());
-        bytes[8..].copy_from_slice(&random()?.to_ne_bytes());
-        Ok(Self(bytes))
+        Ok(Self(random()?))
     }
 
     fn get(file: impl AsFd) -> rustix::io::Result<Option<Self>> {
