@@ -1,6 +1,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 //! Blobs under paths, in any backend, and uploads that survive a cut connection.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod driver;
 pub mod drivers;
 mod error;

@@ -3,6 +3,7 @@
 
 #[cfg(target_os = "linux")]
 mod forgetful;
+mod inmemory;
 mod support;
 mod tus;
 mod upload;
