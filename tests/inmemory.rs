@@ -16,7 +16,7 @@ impl Harness for InMemory {
     }
 
     async fn leftovers(&self) -> Vec<String> {
-        self.0.list(&StoragePath::root()).await.unwrap().iter().map(ToString::to_string).collect()
+        self.0.list(&StoragePath::root()).await.unwrap_or_default().iter().map(ToString::to_string).collect()
     }
 }
 

@@ -5,5 +5,6 @@
 mod forgetful;
 mod inmemory;
 mod support;
+mod third_party;
 mod tus;
 mod upload;

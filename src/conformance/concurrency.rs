@@ -1,5 +1,7 @@
 //! Many at once, on several threads.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt};
@@ -8,7 +10,7 @@ use super::context::{Context, check_data, concat, path};
 use super::data::{Data, Random, pieces};
 use super::feed::OpenWrite;
 use super::settings;
-use crate::driver::{Expected, OnFailure, Precondition, ReadRange, WriteOptions};
+use crate::driver::{Expected, OnFailure, Precondition, ReadRange, StorageDriver, WriteOptions};
 use crate::error::ErrorKind;
 
 pub(super) async fn ten_readers_at_random_offsets(t: &mut Context) {
@@ -137,28 +139,41 @@ pub(super) async fn of_two_creators_one_wins(t: &mut Context) {
     }
 }
 
-pub(super) async fn a_second_writer_gets_a_conflict(t: &mut Context) {
+pub(super) async fn of_two_open_writers_one_gets_a_conflict(t: &mut Context) {
     if !t.can().exclusive_writers {
         return t.skip("this driver does not keep a second writer out");
     }
-    let data = Data(109);
-    t.write("/file", 0, data.stream(0..1000, 100)).await;
-    let other = t.harness().open().await;
-    let mut first = OpenWrite::start(t, "/file", 1000, WriteOptions::default()).await;
-    first.send(data.bytes(1000..2000)).await;
     // The same instance, and another as another process has one.
-    for driver in [t.driver(), other] {
-        for on_failure in [OnFailure::KeepPrefix, OnFailure::Discard] {
-            let options = WriteOptions { on_failure, ..WriteOptions::default() };
-            let second = driver.write_stream(&path("/file"), 0, pieces([b"second"]), options).await;
-            t.refused(second, ErrorKind::Conflict, "/file");
+    let (own, other) = (t.driver(), t.harness().open().await);
+    let t = &*t;
+    let one = async |number: u64, driver: Arc<dyn StorageDriver>, on_failure: OnFailure, offset: u64| {
+        let (data, at) = (Data(109 + number), format!("/file-{number}"));
+        t.write(&at, 0, data.stream(0..1000, 100)).await;
+        let mut first = OpenWrite::start(t, &at, 1000, WriteOptions::default()).await;
+        first.send(data.bytes(1000..2000)).await;
+        let options = WriteOptions { on_failure, ..WriteOptions::default() };
+        let second = driver.write_stream(&path(&at), offset, pieces([b"second"]), options).await;
+        first.send(data.bytes(2000..3000)).await;
+        let first = first.finish().await;
+        if second.is_ok() {
+            t.refused(first, ErrorKind::Conflict, &at);
+            t.assert_content(&at, &[&data.bytes(0..offset)[..], b"second"].concat()).await;
+        } else {
+            t.refused(second, ErrorKind::Conflict, &at);
+            assert_eq!(first.expect("the first writer is not disturbed"), 2000);
+            t.assert_data(&at, data, 3000).await;
         }
-    }
-    first.send(data.bytes(2000..3000)).await;
-    assert_eq!(first.finish().await.expect("the first writer is not disturbed"), 2000);
-    t.assert_data("/file", data, 3000).await;
-    t.write("/file", 3000, data.stream(3000..4000, 100)).await;
-    t.assert_data("/file", data, 4000).await;
+        let size = t.size(&at).await;
+        t.write(&at, size, pieces([b"later"])).await;
+        assert_eq!(t.size(&at).await, size + 5, "the path is free again");
+    };
+    // Side by side, as each second writer may wait for a while.
+    futures::join!(
+        one(0, own.clone(), OnFailure::KeepPrefix, 0),
+        one(1, own, OnFailure::Discard, 1000),
+        one(2, other.clone(), OnFailure::KeepPrefix, 1000),
+        one(3, other, OnFailure::Discard, 0),
+    );
 }
 
 pub(super) async fn put_content_is_atomic(t: &mut Context) {

@@ -214,7 +214,7 @@ macro_rules! conformance_cases {
             concurrency::two_writers_never_mix
             concurrency::of_two_appends_at_one_size_one_wins
             concurrency::of_two_creators_one_wins
-            concurrency::a_second_writer_gets_a_conflict
+            concurrency::of_two_open_writers_one_gets_a_conflict
             concurrency::put_content_is_atomic
             concurrency::put_content_during_a_write_wins_or_is_refused
             concurrency::delete_during_a_write_wins_or_is_refused

@@ -95,7 +95,9 @@ impl Walk {
             let mut key = below(&directory);
             let is_new = self.started_after.as_ref().is_none_or(|after| key > *after);
             if !self.options.descends(&directory) {
-                while self.batch.pop_front_if(|file| file.path.as_str().starts_with(&key)).is_some() {}
+                while self.batch.front().is_some_and(|file| file.path.as_str().starts_with(&key)) {
+                    self.batch.pop_front();
+                }
                 if self.batch.is_empty() {
                     key.pop();
                     key.push(AFTER_SLASH);
