@@ -1,6 +1,7 @@
 //! All integration tests, in one binary.
 #![cfg(test)]
 
+mod broken_drivers;
 #[cfg(target_os = "linux")]
 mod forgetful;
 mod inmemory;

@@ -1,6 +1,7 @@
 //! Many at once, on several threads.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -177,28 +178,37 @@ pub(super) async fn of_two_open_writers_one_gets_a_conflict(t: &mut Context) {
 }
 
 pub(super) async fn put_content_is_atomic(t: &mut Context) {
-    let sizes = [200_000, 70_000];
-    t.put("/file", Data(0).bytes(0..sizes[0])).await;
-    let driver = t.driver();
+    /// One of 50 contents, of two sizes.
+    fn content(number: u64) -> (Data, u64) {
+        (Data(number % 50), if number % 2 == 0 { 200_000 } else { 70_000 })
+    }
+    let put = async |driver: &dyn StorageDriver, number| {
+        let (data, size) = content(number);
+        driver.put_content(&path("/file"), data.bytes(0..size)).await.expect("a put works beside readers");
+    };
+    put(&*t.driver(), 0).await;
+    let enough = Arc::new(AtomicBool::new(false));
+    let (driver, stop) = (t.driver(), enough.clone());
     let writer = tokio::spawn(async move {
-        for number in 1..=60 {
-            let content = Data(number).bytes(0..sizes[number as usize % 2]);
-            driver.put_content(&path("/file"), content).await.expect("a put works beside readers");
+        let mut number = 0;
+        while number < 60 || !stop.load(Ordering::SeqCst) {
+            number += 1;
+            put(&*driver, number).await;
+            tokio::task::yield_now().await;
         }
+        number
     });
-    let mut reads = 0;
-    while !writer.is_finished() || reads == 0 {
+    for _ in 0..60 {
         let (info, stream) = t.read("/file", ReadRange::FULL).await;
-        let content = concat(stream).await;
-        assert_eq!(info.size, content.len() as u64, "info and bytes are of the same version");
-        let one =
-            (0..=60).any(|n| content.len() as u64 == sizes[n % 2] && Data(n as u64).mismatch(0, &content).is_none());
-        assert!(one, "a reader sees one content or another, never a mixture");
-        reads += 1;
+        let got = concat(stream).await;
+        assert_eq!(info.size, got.len() as u64, "info and bytes are of the same version");
+        let is = |(data, size): (Data, u64)| got.len() as u64 == size && data.mismatch(0, &got).is_none();
+        assert!((0..50).any(|number| is(content(number))), "a reader sees one content or another, never a mixture");
         tokio::task::yield_now().await;
     }
-    writer.await.expect("the writer ends");
-    t.assert_data("/file", Data(60), sizes[0]).await;
+    enough.store(true, Ordering::SeqCst);
+    let (data, size) = content(writer.await.expect("the writer ends"));
+    t.assert_data("/file", data, size).await;
 }
 
 /// A write is open while something is done to its file; gives how the write ended.
