@@ -295,7 +295,8 @@ async fn nothing_over_the_maximum_is_created(backend: &Backend) {
 
 async fn an_info_that_is_torn_or_foreign_is_named_and_left_alone(backend: &Backend) {
     let store = backend.expiring();
-    let large = " ".repeat((1 << 20) + 1);
+    let large =
+        r#"{"version":1,"id":"large","length":9,"created":0,"expires_after":0}"#.to_owned() + &" ".repeat(1 << 20);
     for (name, content) in [
         ("torn", r#"{"version":1,"id":"torn","len"#),
         ("empty", ""),

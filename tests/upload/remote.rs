@@ -10,8 +10,8 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use holdall::{
-    ByteStream, Capabilities, Completion, Error, ErrorKind, FileInfo, OnFailure, ReadRange, Result, StorageDriver,
-    StoragePath, WalkOptions, WriteOptions,
+    ByteStream, Capabilities, Completion, Error, ErrorKind, FileInfo, OnFailure, Precondition, ReadRange, Result,
+    StorageDriver, StoragePath, Version, WalkOptions, WriteOptions,
 };
 use tokio::sync::Semaphore;
 
@@ -24,6 +24,7 @@ struct State {
     calls: Vec<&'static str>,
     failing: Option<&'static str>,
     held: Option<(&'static str, Arc<Semaphore>)>,
+    conditional: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -41,6 +42,12 @@ impl Remote {
     /// The calls since the last time this was asked.
     pub(crate) fn calls(&self) -> Vec<&'static str> {
         std::mem::take(&mut self.state().calls)
+    }
+
+    /// Gives small files versions.
+    pub(crate) fn conditional(self) -> Self {
+        self.state().conditional = true;
+        self
     }
 
     /// Makes all calls of this name fail from now on.
@@ -118,6 +125,7 @@ impl StorageDriver for Remote {
         let mut capabilities = Capabilities::minimal();
         capabilities.uncommitted = true;
         capabilities.exclusive_writers = true;
+        capabilities.conditional_put = self.state().conditional;
         capabilities
     }
 
@@ -175,6 +183,28 @@ impl StorageDriver for Remote {
         };
         self.put(path, bytes, committed);
         failure.map_or(Ok(read), |error| Err(error.at("remote", path).with_bytes_read(read)))
+    }
+
+    async fn get_versioned(&self, path: &StoragePath) -> Result<(Bytes, Version)> {
+        self.call("get_versioned").await?;
+        let bytes = self.readable(path)?.bytes;
+        let version = Version::new(String::from_utf8_lossy(&bytes).into_owned());
+        Ok((bytes.into(), version))
+    }
+
+    async fn put_content_if(&self, path: &StoragePath, content: Bytes, condition: Precondition) -> Result<Version> {
+        self.call("put_content_if").await?;
+        let there = self.file(path).ok().map(|file| Version::new(String::from_utf8_lossy(&file.bytes).into_owned()));
+        match (condition, there) {
+            (Precondition::Absent, Some(_)) => return Err(Error::new(ErrorKind::AlreadyExists).at("remote", path)),
+            (Precondition::Version(old), there) if there.as_ref() != Some(&old) => {
+                return Err(Error::new(ErrorKind::Conflict).at("remote", path));
+            }
+            _ => {}
+        }
+        let version = Version::new(String::from_utf8_lossy(&content).into_owned());
+        self.put(path, content.into(), true);
+        Ok(version)
     }
 
     async fn stat(&self, path: &StoragePath) -> Result<FileInfo> {

@@ -31,6 +31,46 @@ async fn each_step_costs_no_call_too_many() {
 }
 
 #[tokio::test]
+async fn declaring_the_length_that_is_there_completes_the_file() {
+    let (remote, store) = remote();
+    let upload = store.create_with(of_length(None), body("one"), ChunkOptions::default()).await.unwrap();
+    assert!(!remote.is_committed(&upload.info.path));
+    store.declare_length(&upload.info.id, 3).await.unwrap();
+    assert!(remote.is_committed(&upload.info.path));
+}
+
+#[tokio::test]
+async fn data_that_something_else_completed_take_no_bytes() {
+    let (remote, store) = remote();
+    let upload = store.create(of_length(None)).await.unwrap();
+    remote.put_content(&upload.info.path, "one".into()).await.unwrap();
+    let id = &upload.info.id;
+    assert_eq!(kind(write(&store, id, 3, "two").await), UploadErrorKind::AlreadyFinished);
+    let error = write(&store, id, 0, "two").await.unwrap_err();
+    assert_eq!((error.kind(), error.offset()), (UploadErrorKind::InvalidOffset, Some(3)));
+    assert_eq!(remote.get_content(&upload.info.path).await.unwrap(), "one");
+}
+
+#[tokio::test]
+async fn a_length_is_not_declared_over_one_that_came_in_between() {
+    let remote = Remote::default().conditional();
+    let store = UploadStore::builder(Arc::new(remote.clone())).prefix(path("/up")).build();
+    let id = store.create(of_length(None)).await.unwrap().info.id.clone();
+    let gate = remote.hold("get_versioned");
+    let declaring = store.declare_length(&id, 3);
+    tokio::pin!(declaring);
+    assert!(futures::poll!(&mut declaring).is_pending());
+    let info = remote.get_content(&info_path(&id)).await.unwrap();
+    let mut info: serde_json::Value = serde_json::from_slice(&info).unwrap();
+    info["length"] = 4.into();
+    remote.put_content(&info_path(&id), info.to_string().into()).await.unwrap();
+    gate.add_permits(1);
+    let error = declaring.await.unwrap_err();
+    assert_eq!((error.kind(), error.is_temporary()), (UploadErrorKind::Locked, true));
+    assert_eq!(store.info(&id).await.unwrap().info.length, Some(4));
+}
+
+#[tokio::test]
 async fn an_upload_that_a_crash_left_whole_but_uncommitted_is_ended_by_who_needs_it() {
     for way in ["read", "finish", "write", "concat"] {
         let (remote, store) = remote();

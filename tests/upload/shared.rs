@@ -66,13 +66,15 @@ async fn a_chunk_for_what_another_store_terminated_is_not_found(backend: &Backen
 #[tokio::test(start_paused = true)]
 async fn a_cached_upload_without_data_is_looked_for_again_after_a_while() {
     let backend = Backend::remote();
-    let stores = [backend.store(), backend.store()];
+    let stores = [backend.store(), backend.store(), backend.store()];
     let id = stores[0].create(of_length(6)).await.unwrap().info.id.clone();
-    assert_eq!(stores[1].info(&id).await.unwrap().offset, 0);
+    for store in &stores {
+        assert_eq!(store.info(&id).await.unwrap().offset, 0);
+    }
     stores[0].terminate(&id).await.unwrap();
     tokio::time::advance(Duration::from_secs(6)).await;
     assert_eq!(kind(write(&stores[1], &id, 0, "one").await), UploadErrorKind::NotFound);
-    assert_eq!(kind(stores[1].info(&id).await), UploadErrorKind::NotFound);
+    assert_eq!(kind(stores[2].info(&id).await), UploadErrorKind::NotFound);
     assert_eq!(backend.files().await, [""; 0]);
 }
 

@@ -10,6 +10,7 @@ on_each_driver! {
     an_announced_chunk_that_is_too_long_changes_nothing
     a_dropped_request_keeps_what_it_took_and_lets_go
     a_new_request_stops_the_running_one
+    an_empty_chunk_does_not_put_the_expiry_off
     a_missing_upload_is_not_found
     the_length_is_declared_once
     the_length_can_come_with_a_chunk
@@ -124,6 +125,14 @@ async fn a_new_request_stops_the_running_one(backend: &Backend) {
     assert_eq!(second.unwrap().offset, 6);
     write(&store, &id, 6, "tri").await.unwrap();
     assert_eq!(read(&store, &id).await, "onetwotri");
+}
+
+async fn an_empty_chunk_does_not_put_the_expiry_off(backend: &Backend) {
+    let store = backend.expiring_later();
+    let id = store.create(of_length(6)).await.unwrap().info.id.clone();
+    write(&store, &id, 0, "one").await.unwrap();
+    let upload = write(&store, &id, 3, "").await.unwrap();
+    assert_eq!((upload.offset, &upload), (3, &store.info(&id).await.unwrap()));
 }
 
 async fn a_missing_upload_is_not_found(backend: &Backend) {
