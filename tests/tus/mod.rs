@@ -2,6 +2,7 @@
 
 mod connections;
 mod download;
+mod model;
 mod protocol;
 mod refusals;
 
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use holdall::drivers::InMemoryDriver;
+use holdall::drivers::{Durability, FilesystemDriver, InMemoryDriver};
 use holdall::tus::{TusBuilder, TusService};
 use holdall::upload::{UploadStore, UploadStoreBuilder};
 use holdall::{BoxError, StorageDriver, StoragePath, WalkOptions, collect};
@@ -42,7 +43,10 @@ impl Rig {
     }
 
     fn each_with(store: fn(UploadStoreBuilder) -> UploadStoreBuilder, tus: fn(TusBuilder) -> TusBuilder) -> Vec<Self> {
-        let drivers: [(Arc<dyn StorageDriver>, Option<TempDir>); 1] = [(Arc::new(InMemoryDriver::new()), None)];
+        let directory = TempDir::new().unwrap();
+        let filesystem = FilesystemDriver::builder(directory.path()).durability(Durability::None).open().unwrap();
+        let drivers: [(Arc<dyn StorageDriver>, Option<TempDir>); 2] =
+            [(Arc::new(InMemoryDriver::new()), None), (Arc::new(filesystem), Some(directory))];
         drivers
             .into_iter()
             .map(|(driver, _directory)| {
@@ -132,7 +136,7 @@ impl Answer {
     fn assert_error(&self, status: u16, part: &str) {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.header("content-type"), "text/plain; charset=utf-8");
-        assert_eq!(self.header("tus-resumable"), "1.0.0");
+        assert_eq!((self.header("tus-resumable"), self.header("cache-control")), ("1.0.0", "no-store"));
         let line = self.text().strip_suffix('\n').unwrap();
         assert!(line.contains(part), "{line}");
         assert!(line.len() < 300 && !line.contains(char::is_control), "{line}");
