@@ -7,6 +7,7 @@ mod driver;
 pub mod drivers;
 mod error;
 mod info;
+mod open;
 mod path;
 #[cfg(feature = "tus")]
 pub mod tus;
@@ -19,4 +20,5 @@ pub use driver::*;
 pub use drivers::{Durability, FilesystemBuilder, FilesystemDriver};
 pub use error::{BoxError, Error, ErrorKind, Result};
 pub use info::{Capabilities, FileInfo, Version};
+pub use open::{InvalidStoreUrl, StoreUrl, open};
 pub use path::{InvalidPath, InvalidPathReason, StoragePath};

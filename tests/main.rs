@@ -5,6 +5,7 @@ mod broken_drivers;
 #[cfg(target_os = "linux")]
 mod forgetful;
 mod inmemory;
+mod server;
 mod support;
 mod third_party;
 mod tus;

@@ -2,4 +2,7 @@
 
 #[cfg(target_os = "linux")]
 pub(crate) mod forgetful;
+pub(crate) mod http;
+#[cfg(target_os = "linux")]
+pub(crate) mod program;
 pub(crate) mod rng;

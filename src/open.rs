@@ -1,0 +1,217 @@
+//! From a URL to a driver: what a command line or a configuration file says of a store.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::drivers::InMemoryDriver;
+#[cfg(feature = "filesystem")]
+use crate::drivers::{Durability, FilesystemDriver};
+use crate::{Error, ErrorKind, Result, StorageDriver};
+
+/// Opens the store that a URL names; see [`StoreUrl`].
+///
+/// # Errors
+/// As [`StoreUrl::parse`], with [`InvalidPath`](ErrorKind::InvalidPath), and as [`StoreUrl::open`].
+///
+/// # Example
+/// ```
+/// # futures::executor::block_on(async {
+/// let driver = holdall::open("memory:").await?;
+/// assert_eq!((*driver).name(), "memory");
+/// # holdall::Result::Ok(()) }).unwrap();
+/// ```
+pub async fn open(url: &str) -> Result<Arc<dyn StorageDriver>> {
+    StoreUrl::parse(url)?.open().await
+}
+
+/// A store, named by a URL:
+///
+/// | URL | store |
+/// |---|---|
+/// | `file:data`, `file:../data` | the directory, from the current one (feature `filesystem`, Linux) |
+/// | `file:/srv/data`, `file:///srv/data` | the directory |
+/// | `memory:` | a new one in memory, gone with its driver |
+///
+/// Bytes that URLs keep for themselves are written in percent-encoding: `file:100%25`.
+///
+/// | parameter | of | meaning |
+/// |---|---|---|
+/// | `durability` | `file` | `every-write` (default), `on-complete` or `none` |
+///
+/// Anything else is refused by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreUrl(Location);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Location {
+    #[cfg(feature = "filesystem")]
+    File {
+        root: PathBuf,
+        durability: Option<Durability>,
+    },
+    Memory,
+}
+
+/// Why a text is not the URL of a store, or a parameter not one of its own.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidStoreUrl(String);
+
+impl From<InvalidStoreUrl> for Error {
+    fn from(source: InvalidStoreUrl) -> Self {
+        Self::new(ErrorKind::InvalidPath).with_source(source)
+    }
+}
+
+impl StoreUrl {
+    /// Parses a URL. Whether the store is there shows when it is opened.
+    ///
+    /// # Errors
+    /// [`InvalidStoreUrl`], which says what is wrong with what; also for a kind of store that is not built in.
+    pub fn parse(text: &str) -> Result<Self, InvalidStoreUrl> {
+        let (scheme, rest) = text.split_once(':').unwrap_or(("", text));
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let location = match scheme.to_ascii_lowercase().as_str() {
+            "file" => file(directory(text, place)?)?,
+            "memory" if place.is_empty() => Location::Memory,
+            "memory" => return Err(invalid("memory: takes no path: each is a store of its own")),
+            "s3" => return Err(invalid("stores in S3 are not built in")),
+            scheme if is_scheme(scheme) => {
+                return Err(invalid(format!("{scheme}: is no kind of store; there are file: and memory:")));
+            }
+            _ => return Err(invalid(format!("it names no kind of store; for a directory, write file:{text}"))),
+        };
+        let parameters = url::form_urlencoded::parse(query.as_bytes());
+        parameters.into_iter().try_fold(Self(location), |store, (name, value)| store.with_parameter(&name, &value))
+    }
+
+    /// The same store with one more parameter, as if it stood in the URL.
+    ///
+    /// # Errors
+    /// [`InvalidStoreUrl`] if this kind of store has no such parameter, or not this value, or has another one already.
+    pub fn with_parameter(mut self, name: &str, value: &str) -> Result<Self, InvalidStoreUrl> {
+        match (&mut self.0, name) {
+            #[cfg(feature = "filesystem")]
+            (Location::File { durability, .. }, "durability") => {
+                let new = match value {
+                    "every-write" => Durability::EveryWrite,
+                    "on-complete" => Durability::OnComplete,
+                    "none" => Durability::None,
+                    _ => return Err(invalid(format!("durability is every-write, on-complete or none, not {value:?}"))),
+                };
+                if durability.replace(new).is_some_and(|before| before != new) {
+                    return Err(invalid("durability is given twice, and not the same"));
+                }
+                Ok(self)
+            }
+            #[cfg(feature = "filesystem")]
+            (Location::File { .. }, _) => Err(invalid(format!("a store in files has no parameter {name}={value}"))),
+            (Location::Memory, _) => Err(invalid(format!("a store in memory has no parameter {name}={value}"))),
+        }
+    }
+
+    /// Opens the store, and makes it if it is not there yet.
+    ///
+    /// # Errors
+    /// The driver's own.
+    pub async fn open(&self) -> Result<Arc<dyn StorageDriver>> {
+        match &self.0 {
+            #[cfg(feature = "filesystem")]
+            Location::File { root, durability } => {
+                let driver = FilesystemDriver::builder(root).durability(durability.unwrap_or_default());
+                Ok(Arc::new(driver.open()?))
+            }
+            Location::Memory => Ok(Arc::new(InMemoryDriver::new())),
+        }
+    }
+}
+
+#[cfg(feature = "filesystem")]
+fn file(root: PathBuf) -> Result<Location, InvalidStoreUrl> {
+    Ok(Location::File { root, durability: None })
+}
+
+#[cfg(not(feature = "filesystem"))]
+fn file(_: PathBuf) -> Result<Location, InvalidStoreUrl> {
+    Err(invalid("stores in files are not built in"))
+}
+
+/// The directory of a `file:` URL (RFC 8089), also a relative one.
+fn directory(text: &str, place: &str) -> Result<PathBuf, InvalidStoreUrl> {
+    if place.is_empty() {
+        return Err(invalid("it names no directory; the current one is file:."));
+    }
+    // Parsers of URLs take these for `/`, for nothing, and for the end of the path.
+    if let Some(character) =
+        text.chars().find(|character| matches!(character, '\\' | '#') || character.is_ascii_control())
+    {
+        return Err(invalid(format!("{character:?} in a URL is written %{:02X}", u32::from(character))));
+    }
+    let current =
+        std::env::current_dir().map_err(|error| invalid(format!("the current directory is lost: {error}")))?;
+    let base = Url::from_directory_path(current).ok();
+    let url = Url::options().base_url(base.as_ref()).parse(text).map_err(|error| invalid(error.to_string()))?;
+    url.to_file_path().map_err(|()| invalid("it names a host; a directory of this one is file:///PATH"))
+}
+
+/// RFC 3986, section 3.1.
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.chars().all(|character| character.is_ascii_alphanumeric() || "+-.".contains(character))
+}
+
+fn invalid(reason: impl Into<String>) -> InvalidStoreUrl {
+    InvalidStoreUrl(reason.into())
+}
+
+#[cfg(test)]
+#[cfg(feature = "filesystem")]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn path_of(url: &str) -> PathBuf {
+        match StoreUrl::parse(url).unwrap().0 {
+            Location::File { root, .. } => root,
+            Location::Memory => panic!("{url} is in memory"),
+        }
+    }
+
+    fn refusal(url: &str) -> String {
+        StoreUrl::parse(url).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn file_urls_name_directories() {
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(path_of("file:holdall-data"), here.join("holdall-data"));
+        assert_eq!(path_of("file:./a/b"), here.join("a/b"));
+        assert_eq!(path_of("file:../beside"), here.parent().unwrap().join("beside"));
+        assert_eq!(path_of("file:."), here);
+        for url in ["file:/srv/data", "file:///srv/data", "file://localhost/srv/data", "FILE:/srv/data"] {
+            assert_eq!(path_of(url), Path::new("/srv/data"), "{url}");
+        }
+        assert_eq!(path_of("file:/with space/%C3%A9/100%25?durability=none"), Path::new("/with space/é/100%"));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_name() {
+        assert!(refusal("/srv/data").contains("file:/srv/data"));
+        assert!(refusal("data").contains("file:data"));
+        assert!(refusal("").contains("no kind of store"));
+        assert!(refusal("ftp://host/x").contains("ftp: is no kind of store"));
+        assert!(refusal("s3://bucket").contains("S3"));
+        assert!(refusal("file://host/x").contains("host"));
+        assert!(refusal("file:a#b").contains("%23"));
+        assert!(refusal("file:a\\b").contains("%5C"));
+        assert!(refusal("file:").contains("no directory"));
+        assert!(refusal("file:?durability=none").contains("no directory"));
+        assert!(refusal("memory:x").contains("no path"));
+        assert!(refusal("file:a?durabilty=none").contains("durabilty=none"));
+        assert!(refusal("memory:?durability=none").contains("in memory has no parameter"));
+        assert!(refusal("file:a?durability=none&durability=every-write").contains("twice"));
+    }
+}
