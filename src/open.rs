@@ -20,7 +20,7 @@ use crate::{Error, ErrorKind, Result, StorageDriver};
 /// # futures::executor::block_on(async {
 /// let driver = holdall::open("memory:").await?;
 /// assert_eq!((*driver).name(), "memory");
-/// # holdall::Result::Ok(()) }).unwrap();
+/// # Ok::<(), holdall::Error>(()) }).unwrap();
 /// ```
 pub async fn open(url: &str) -> Result<Arc<dyn StorageDriver>> {
     StoreUrl::parse(url)?.open().await

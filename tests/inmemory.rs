@@ -70,7 +70,7 @@ fn large_pieces_are_kept_and_given_as_they_came() {
         for on_failure in [OnFailure::KeepPrefix, OnFailure::Discard] {
             let options = WriteOptions { on_failure, ..ANY };
             driver.write_stream(&path, 0, pieces(sent.clone()), options).await.unwrap();
-            driver.concat(&[path.clone()], &path).await.unwrap();
+            driver.concat(std::slice::from_ref(&path), &path).await.unwrap();
             driver.move_to(&path, &path.join("moved").unwrap()).await.unwrap_err();
             let (_, stream) = driver.read(&path, ReadRange::FULL).await.unwrap();
             let got: Vec<Bytes> = stream.try_collect().await.unwrap();

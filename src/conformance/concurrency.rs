@@ -180,7 +180,7 @@ pub(super) async fn of_two_open_writers_one_gets_a_conflict(t: &mut Context) {
 pub(super) async fn put_content_is_atomic(t: &mut Context) {
     /// One of 50 contents, of two sizes.
     fn content(number: u64) -> (Data, u64) {
-        (Data(number % 50), if number % 2 == 0 { 200_000 } else { 70_000 })
+        (Data(number % 50), if number.is_multiple_of(2) { 200_000 } else { 70_000 })
     }
     let put = async |driver: &dyn StorageDriver, number| {
         let (data, size) = content(number);
