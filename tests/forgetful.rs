@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags, XattrFlags};
 
-use crate::support::forgetful::ForgetfulFs;
+use crate::support::forgetful::{ForgetfulFs, Loss};
 
 fn sync(path: &Path) {
     File::open(path).unwrap().sync_all().unwrap();
@@ -43,7 +43,7 @@ fn what_was_synced_stays_and_what_was_not_is_gone() {
     data_only.sync_data().unwrap();
     assert_eq!(fs::read(root.join("kept")).unwrap(), b"synced, not synced");
     assert_eq!(fs::read(root.join("overwritten")).unwrap(), b"beh");
-    forgetful.power_cut(0);
+    forgetful.power_cut(Loss::All);
     assert_eq!(fs::read(root.join("kept")).unwrap(), b"synced");
     assert_eq!(fs::read(root.join("overwritten")).unwrap(), b"before");
     assert_eq!(fs::read(root.join("data-only")).unwrap(), b"data");
@@ -65,7 +65,7 @@ fn a_name_needs_the_sync_of_its_directory_and_bytes_that_of_their_file() {
     fs::create_dir(root.join("late")).unwrap();
     File::create(root.join("late/deep")).unwrap().sync_all().unwrap();
     sync(&root.join("late"));
-    forgetful.power_cut(0);
+    forgetful.power_cut(Loss::All);
     assert_eq!(names(&root), ["directory", "empty", "nameless"], "an unlink that was not synced is undone");
     assert_eq!(fs::read(root.join("empty")).unwrap(), b"");
     assert_eq!(names(&root.join("directory")), [""; 0]);
@@ -84,7 +84,7 @@ fn a_rename_lasts_with_the_sync_of_its_directories() {
     }
     fs::rename(root.join("a/both"), root.join("b/both")).unwrap();
     sync(&root.join("b"));
-    forgetful.power_cut(0);
+    forgetful.power_cut(Loss::All);
     assert_eq!(fs::read(root.join("a/both")).unwrap(), b"a/both", "the old name was not synced away");
     assert_eq!(fs::read(root.join("b/both")).unwrap(), b"a/both");
     assert_eq!(fs::metadata(root.join("b/both")).unwrap().nlink(), 2);
@@ -92,14 +92,14 @@ fn a_rename_lasts_with_the_sync_of_its_directories() {
     fs::rename(root.join("a/only-source"), root.join("b/target")).unwrap();
     sync(&root.join("a"));
     fs::rename(root.join("a/undone"), root.join("b/undone")).unwrap();
-    forgetful.power_cut(0);
+    forgetful.power_cut(Loss::All);
     assert_eq!(fs::read(root.join("b/target")).unwrap(), b"a/only-source", "a rename never loses the file");
     assert_eq!(names(&root.join("a")), ["both", "moved", "undone"]);
     assert_eq!(names(&root.join("b")), ["both", "target"]);
 
     fs::rename(root.join("a"), root.join("b/a")).unwrap();
     sync(&root.join("b"));
-    forgetful.power_cut(0);
+    forgetful.power_cut(Loss::All);
     assert_eq!(names(&root), ["b"], "a directory is never in two places");
     assert_eq!(names(&root.join("b/a")), ["both", "moved", "undone"]);
 }
@@ -107,7 +107,7 @@ fn a_rename_lasts_with_the_sync_of_its_directories() {
 #[test]
 fn chance_keeps_some_of_what_was_not_synced_and_the_same_with_the_same_seed() {
     const PAGES: usize = 64;
-    let outcome = |seed: u64| {
+    let outcome = |loss: Loss| {
         let mut forgetful = ForgetfulFs::mount()?;
         let root = forgetful.path().to_owned();
         let mut file = write_synced(&root.join("file"), &[1; 4096]);
@@ -115,19 +115,24 @@ fn chance_keeps_some_of_what_was_not_synced_and_the_same_with_the_same_seed() {
         for index in 0..16 {
             fs::write(root.join(format!("name-{index}")), b"x").unwrap();
         }
-        forgetful.power_cut(seed);
+        forgetful.power_cut(loss);
         let content = fs::read(root.join("file")).unwrap();
         assert!(content[..4096] == [1; 4096], "what was synced is never touched");
         assert!(content[4096..].iter().all(|byte| [0, 2].contains(byte)));
         Some((content, names(&root)))
     };
-    let Some(first) = outcome(1) else { return };
-    assert!(Some(first) == outcome(1), "one seed, two outcomes");
-    let outcomes: Vec<_> = (1..20).filter_map(outcome).collect();
-    let torn = |content: &[u8]| content[4096..].contains(&0) && content.contains(&2);
-    assert!(outcomes.iter().any(|(content, _)| torn(content)), "a lost page with one behind it that stayed");
+    let Some(first) = outcome(Loss::Some(1)) else { return };
+    assert!(Some(first) == outcome(Loss::Some(1)), "one seed, two outcomes");
+    let outcomes: Vec<_> = (1..20).map(Loss::Some).filter_map(outcome).collect();
+    assert!(outcomes.iter().all(|(content, _)| !content.contains(&0)), "a file ends before what it lost");
+    assert!(
+        outcomes.iter().any(|(content, _)| (8192..(PAGES + 1) * 4096).contains(&content.len())),
+        "some of it stays"
+    );
     assert!(outcomes.iter().any(|(content, _)| content.len() == (PAGES + 1) * 4096), "or all of it");
     assert!(outcomes.iter().any(|(_, names)| (2..16).contains(&names.len())), "or some of the names");
+    let outcomes: Vec<_> = (1..20).map(Loss::SomeWithHoles).filter_map(outcome).collect();
+    assert!(outcomes.iter().any(|(content, _)| content[4096..].contains(&0)), "zeros before a page that stayed");
 }
 
 #[test]
@@ -141,12 +146,12 @@ fn mode_and_attributes_follow_fsync_and_not_fdatasync() {
     assert_eq!(rustix::fs::getxattr(&path, "user.tag", &mut value).unwrap(), 5);
     assert_eq!(rustix::fs::listxattr(&path, &mut value).unwrap(), "user.tag\0".len());
     file.sync_data().unwrap();
-    forgetful.power_cut(0);
+    forgetful.power_cut(Loss::All);
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o644);
     assert!(rustix::fs::getxattr(&path, "user.tag", &mut value).is_err());
     fs::set_permissions(&path, fs::Permissions::from_mode(0o1640)).unwrap();
     sync(&path);
-    forgetful.power_cut(0);
+    forgetful.power_cut(Loss::All);
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o1640);
 }
 

@@ -85,6 +85,7 @@ fn past_the_grace_running_uploads_are_cut_and_what_arrived_is_kept() {
         server.signal(signal);
         let answer = client.answer_to("PATCH").unwrap();
         assert_eq!(answer.status, 503, "{answer:?}");
+        drop(client);
         assert_eq!(server.wait().0.code(), Some(0));
 
         let server = Server::start(&store, &[]);

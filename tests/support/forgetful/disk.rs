@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use fuser::Errno;
 
+use super::Loss;
 use crate::support::rng::Rng;
 
 pub(super) const ROOT: u64 = 1;
@@ -102,9 +103,10 @@ impl FileContent {
         }
     }
 
-    /// Each page of each write survives by itself; lost pages below a surviving one are zeros. A change of the size
-    /// comes before the writes after it, as the journal of a real file system has it.
-    fn cut(&mut self, survives: &mut impl FnMut() -> bool) {
+    /// Each page of each write survives by itself. Where `holes` may come to be, lost pages below a surviving one are zeros;
+    /// else the file ends before the first lost page past its synced end. A change of the size comes before the writes
+    /// after it, as the journal of a real file system has it.
+    fn cut(&mut self, holes: bool, survives: &mut impl FnMut() -> bool) {
         let mut held = Vec::new();
         for change in mem::take(&mut self.pending) {
             match change {
@@ -113,7 +115,7 @@ impl FileContent {
                     while at < bytes.len() {
                         let position = offset as usize + at;
                         let end = bytes.len().min(at + PAGE - position % PAGE);
-                        if survives() {
+                        if survives() && (holes || held.last().map_or(self.synced.len(), |size| *size) >= position) {
                             held.drain(..).for_each(|size| self.synced.resize(size, 0));
                             write_at(&mut self.synced, position as u64, &bytes[at..end]);
                         }
@@ -299,10 +301,14 @@ impl Disk {
         })
     }
 
-    /// What was not synced is gone, all of it with seed 0, else each change as chance has it.
-    pub(super) fn cut(&mut self, seed: u64) {
+    pub(super) fn cut(&mut self, loss: Loss) {
+        let (seed, holes) = match loss {
+            Loss::All => (0, false),
+            Loss::Some(seed) => (seed, false),
+            Loss::SomeWithHoles(seed) => (seed, true),
+        };
         let mut rng = Rng::new(seed);
-        let share = if seed == 0 { 0 } else { [10, 50, 90, 100][rng.below(4) as usize] };
+        let share = if matches!(loss, Loss::All) { 0 } else { [10, 50, 90, 100][rng.below(4) as usize] };
         let mut survives = || rng.percent(share);
 
         let mut lasting = BTreeSet::new();
@@ -332,7 +338,7 @@ impl Disk {
         }
         for inode in self.inodes.values_mut() {
             if let Content::File(file) = &mut inode.content {
-                file.cut(&mut survives);
+                file.cut(holes, &mut survives);
             }
             if survives() {
                 inode.synced_meta = inode.meta.clone();
