@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 
 use crate::shutdown::{Phase, Shutdown};
 use crate::stream::Stream;
+use crate::workers::Workers;
 
 /// The most that the request line and headers of a request may have together, in bytes; past it the answer is 431.
 const MAX_HEADER_SIZE: usize = 32 << 10;
@@ -60,7 +61,13 @@ pub(crate) trait Handler: Clone + Send + Sync + 'static {
 }
 
 /// Serves connections until the stop begins, and returns when the last one ended.
-pub(crate) async fn serve<H: Handler>(listener: TcpListener, handler: H, limits: Limits, shutdown: Shutdown) {
+pub(crate) async fn serve<H: Handler>(
+    listener: TcpListener,
+    workers: Arc<Workers>,
+    handler: H,
+    limits: Limits,
+    shutdown: Shutdown,
+) {
     // Acquired in pieces of one, so the total has to fit.
     let most = limits.max_connections.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
     let permits = Arc::new(Semaphore::new(most));
@@ -76,13 +83,19 @@ pub(crate) async fn serve<H: Handler>(listener: TcpListener, handler: H, limits:
             () = &mut stop => break,
             accepted = listener.accept() => accepted,
         };
+        let accepted = accepted.and_then(|(stream, address)| Ok((stream.into_std()?, address)));
         match accepted {
             Ok((stream, address)) => {
                 let open = most - permits.available_permits();
                 let (handler, limits, shutdown) = (handler.clone(), limits.clone(), shutdown.clone());
-                tokio::spawn(async move {
-                    serve_connection(stream, address, handler, &limits, read_buffer(open), shutdown).await;
-                    drop(permit);
+                workers.spawn(async move {
+                    let _permit = permit;
+                    match TcpStream::from_std(stream) {
+                        Ok(stream) => {
+                            serve_connection(stream, address, handler, &limits, read_buffer(open), shutdown).await;
+                        }
+                        Err(error) => tracing::error!(%error, "a connection could not be served"),
+                    }
                 });
             }
             Err(error) if is_of_one_connection(&error) => {}

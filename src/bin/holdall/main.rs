@@ -8,6 +8,7 @@ mod serve;
 mod shutdown;
 mod stream;
 mod units;
+mod workers;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -20,18 +21,15 @@ use crate::cli::{Cli, Command};
 fn main() -> ExitCode {
     let Command::Serve(args) = Cli::parse().command;
     logs::init(&args.logs);
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = args.limits.threads {
-        runtime.worker_threads(threads.get());
-    }
-    let ended = match runtime.enable_all().build() {
+    // Connections have threads of their own; here they are accepted, and signals awaited.
+    let ended = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let ended = runtime.block_on(serve::run(args));
             // What still waits for a disk that doesn't answer is not waited for.
             runtime.shutdown_background();
             ended
         }
-        Err(error) => Err(format!("cannot start threads: {error}")),
+        Err(error) => Err(format!("cannot start: {error}")),
     };
     ended.unwrap_or_else(|error| fail(&error))
 }

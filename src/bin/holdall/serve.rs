@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::future::Future;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use crate::body::RequestBody;
 use crate::cli::{LimitArgs, Serve};
 use crate::listen::{self, Handler, Limits, Peer};
 use crate::shutdown::{self, Phase, Shutdown, ShutdownSender, Signals};
+use crate::workers::Workers;
 
 /// How long answers, syncs and connections may take to end once all bodies are cut.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -55,7 +57,11 @@ pub(crate) async fn run(args: Serve) -> Result<ExitCode, String> {
         access_log: args.logs.access_log,
         shutdown: shutdown.clone(),
     };
-    let serving = tokio::spawn(listen::serve(listener, handler, limits(&args.limits), shutdown.clone()));
+    let threads =
+        args.limits.threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
+    // Kept until nothing runs any more: what outlives its connection runs there.
+    let workers = Arc::new(Workers::start(threads).map_err(because("cannot start threads"))?);
+    let serving = tokio::spawn(listen::serve(listener, workers.clone(), handler, limits(&args.limits), shutdown));
     let sweeping = tokio::spawn(sweep(driver));
 
     greet(&args, address).map_err(because("cannot write to stdout"))?;
