@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failure here is a failure of the test")]
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -11,6 +12,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt, TryStreamExt};
+use holdall::conformance::model::{Operation, apply};
 use holdall::conformance::{Case, Harness, cases};
 use holdall::drivers::InMemoryDriver;
 use holdall::{
@@ -27,6 +29,7 @@ macro_rules! faults {
             $($fault,)*
         }
         use Fault::*;
+        const ALL: &[Fault] = &[$($fault),*];
 
         mod caught {
             $(
@@ -138,6 +141,47 @@ faults! {
     NamesNoDriver => the_driver_has_a_name,
     SaysBackendForAll => a_missing_path_is_not_found,
     PromisesUrls => a_url_gives_the_content,
+}
+
+/// Random operations on a model of the contract, the same in each run.
+fn model_notices(fault: Fault) -> bool {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut state = 7_u64;
+    let mut random = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..40).any(|_| {
+        let operations: Vec<_> = (0..150).map(|_| Operation::decode(std::array::from_fn(|_| random()))).collect();
+        let run = || runtime.block_on(apply(&Broken::with(fault), &operations));
+        std::panic::catch_unwind(AssertUnwindSafe(run)).is_err()
+    })
+}
+
+/// What single calls in a row can't show: crashes, races, times, causes, what lies beside the files, and what is large.
+const BEYOND_THE_MODEL: [Fault; 14] = [
+    AllowsAnyGap,
+    ChecksTheSizeBeforeTheLock,
+    CommitTouches,
+    HidesTheCause,
+    IgnoresCase,
+    LeavesATemporaryFile,
+    ListsOnePage,
+    LosesTheLastAppendInACrash,
+    LosesTheLastByteOfLongStreams,
+    LosesUncommittedFilesInACrash,
+    PromisesUrls,
+    PutIsNotAtomic,
+    ReadsTheStreamBeforeItChecks,
+    TimeGoesBack,
+];
+
+#[test]
+fn the_model_notices_every_other_fault() {
+    assert!(!model_notices(Fault::Nothing));
+    for fault in ALL.iter().filter(|fault| !BEYOND_THE_MODEL.contains(fault)) {
+        assert!(model_notices(*fault), "random operations did not notice the fault {fault:?}");
+    }
 }
 
 fn case(name: &str) -> &'static Case {

@@ -5,9 +5,9 @@ mod broken_drivers;
 #[cfg(target_os = "linux")]
 mod forgetful;
 mod inmemory;
+mod model;
 #[cfg(target_os = "linux")]
 mod power_cut;
-#[cfg(target_os = "linux")]
 mod server;
 mod support;
 mod third_party;

@@ -23,7 +23,7 @@ const MAX_GAP: u64 = 16 << 20;
 
 /// A clone is the same bucket.
 #[derive(Clone, Debug, Default)]
-struct Bucket(Arc<Mutex<Objects>>);
+pub(crate) struct Bucket(Arc<Mutex<Objects>>);
 
 #[derive(Debug, Default)]
 struct Objects {

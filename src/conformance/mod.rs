@@ -39,6 +39,7 @@ mod context;
 mod data;
 mod feed;
 mod harness;
+pub mod model;
 mod settings;
 
 mod concat;
