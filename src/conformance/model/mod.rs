@@ -122,7 +122,7 @@ impl Operation {
             11 => Self::List(path),
             12 => {
                 let below = if a < 128 { StoragePath::root() } else { path };
-                Self::Walk(below, (b < 128).then(|| (other, b < 64)), (d < 128).then(|| pick(c)))
+                Self::Walk(below, (b < 128).then_some((other, b < 64)), (d < 128).then(|| pick(c)))
             }
             13 | 14 => Self::Move(path, other),
             15 => Self::Delete(path),
