@@ -1,7 +1,5 @@
 //! The conformance suite against drivers that each break one promise: the case that is named must notice.
 
-#![allow(clippy::unwrap_used, reason = "a failure here is a failure of the test")]
-
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};

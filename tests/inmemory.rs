@@ -1,7 +1,5 @@
 //! The in-memory driver.
 
-#![allow(clippy::unwrap_used, reason = "a failure here is a failure of the test")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,7 +1,5 @@
 //! Random operations on drivers, held against a plain model.
 
-#![allow(clippy::expect_used, reason = "a failure here is a failure of the test")]
-
 use std::sync::Arc;
 
 use holdall::StorageDriver;
