@@ -35,6 +35,8 @@ pub(super) fn error(errno: Errno, path: &StoragePath) -> Error {
         Errno::LOOP => Error::new(ErrorKind::PermissionDenied)
             .with_detail("a symbolic link is in the way; none is followed below the root")
             .with_source(source),
+        // A file is to take the place of a directory that it lies in.
+        Errno::NOTEMPTY => Error::new(ErrorKind::IsADirectory).with_source(source),
         Errno::NXIO => not_regular(path).with_source(source),
         Errno::AGAIN => Error::new(ErrorKind::Conflict).with_temporary(true).with_source(source),
         Errno::MFILE | Errno::NFILE | Errno::NOMEM => Error::io(source).with_temporary(true),

@@ -32,8 +32,15 @@ pub(super) enum Found {
     Target(Box<Target>),
     /// No file, as the options allow.
     Absent,
-    /// A file that somebody else has locked.
-    Busy,
+    /// A file that somebody else has locked; perhaps one that was just made here.
+    Busy(Option<Newborn>),
+}
+
+/// A file that was made for this write, and which somebody else saw and locked first. Unless that was to write to it, it is
+/// this write's own.
+pub(super) struct Newborn {
+    dir: Dir,
+    file: OwnedFd,
 }
 
 /// A file that is being written. Its lock goes with it, after everything that was begun has ended: when it is dropped, it
@@ -53,6 +60,16 @@ pub(super) struct Target {
     dirty: bool,
 }
 
+#[cfg(test)]
+impl Newborn {
+    /// As if the file at a path had been made here.
+    pub(super) fn for_test(store: &Store, path: &StoragePath) -> Self {
+        let dir = store.root.parent(path).unwrap();
+        let file = store.root.open_file(path, OFlags::WRONLY).unwrap();
+        Self { dir, file }
+    }
+}
+
 impl Store {
     /// Opens and locks the file to write to. Only with `create` is one made.
     pub(super) fn find_target(
@@ -61,64 +78,74 @@ impl Store {
         offset: u64,
         options: WriteOptions,
         create: bool,
+        mut newborn: Option<Newborn>,
     ) -> Result<Found> {
         let name = path.file_name().ok_or_else(|| plain(ErrorKind::IsADirectory, path))?;
         let check = |size| options.check(size, offset, self.max_gap).map_err(|error| error.at(super::NAME, path));
         // What is to be absent is made at once; anything else is likely there.
-        let mut first_try_makes = create && options.expected == Expected::Absent;
+        let mut make_first = create && options.expected == Expected::Absent;
         for _ in 0..ATTEMPTS {
-            let dir = match self.root.parent(path) {
-                Err(Errno::NOENT) if create => {
-                    check(None)?;
-                    self.root.parent_or_make(path).at(path)?.dir
+            let mut waited = newborn.is_some();
+            let (dir, file, made) = match newborn.take() {
+                Some(Newborn { dir, file }) => (dir, file, true),
+                None => {
+                    let dir = match self.root.parent(path) {
+                        Err(Errno::NOENT) if create => {
+                            check(None)?;
+                            self.root.parent_or_make(path).at(path)?.dir
+                        }
+                        Err(Errno::NOENT) => return check(None).map(|()| Found::Absent),
+                        dir => dir.at(path)?,
+                    };
+                    let open = |new| self.root.open_name(&dir, name, OFlags::WRONLY | new, self.new_mode());
+                    let mut made = make_first;
+                    let mut file = if made { check(None).map(|()| open(NEW))? } else { open(OFlags::empty()) };
+                    if !made && matches!(file, Err(Errno::NOENT)) {
+                        check(None)?;
+                        if !create {
+                            return Ok(Found::Absent);
+                        }
+                        made = true;
+                        file = open(NEW);
+                    }
+                    match file {
+                        // Somebody else was quicker, or removed the directory.
+                        Err(Errno::EXIST | Errno::NOENT) => {
+                            make_first = false;
+                            continue;
+                        }
+                        file => (dir, file.at(path)?, made),
+                    }
                 }
-                Err(Errno::NOENT) => return check(None).map(|()| Found::Absent),
-                dir => dir.at(path)?,
             };
-            let open = |new| self.root.open_name(&dir, name, OFlags::WRONLY | new, self.new_mode());
-            let mut created = first_try_makes;
-            let mut file = if created { check(None).map(|()| open(NEW))? } else { open(OFlags::empty()) };
-            if !created && matches!(file, Err(Errno::NOENT)) {
-                check(None)?;
-                if !create {
-                    return Ok(Found::Absent);
-                }
-                created = true;
-                file = open(NEW);
-            }
-            let file = match file {
-                // Somebody else was quicker, or removed the directory.
-                Err(Errno::EXIST | Errno::NOENT) => {
-                    first_try_makes = false;
-                    continue;
-                }
-                file => file.at(path)?,
-            };
-            let locked = try_exclusive(&file).at(path)?;
+            // Where nothing may be, nobody's lock matters, and taking it would be in the way of who made the file.
+            let locked = (made || options.expected != Expected::Absent) && try_exclusive(&file).at(path)?;
             let stat = rustix::fs::fstat(&file).at(path)?;
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::RegularFile => {}
                 FileType::Directory => return Err(plain(ErrorKind::IsADirectory, path)),
                 _ => return Err(not_regular(path)),
             }
+            if !made && options.expected == Expected::Absent {
+                check(Some(size(&stat)))?;
+            }
             if !locked {
-                return Ok(Found::Busy);
+                return Ok(Found::Busy(made.then_some(Newborn { dir, file })));
             }
             // Somebody may have been quicker to write to what was made here.
-            let created = created && size(&stat) == 0;
-            if !created {
-                if !self.still_there(&dir, name, &stat).at(path)? {
-                    first_try_makes = false;
-                    continue;
+            let created = made && size(&stat) == 0;
+            waited |= !created;
+            if waited && !self.still_there(&dir, name, &stat).at(path)? {
+                make_first = false;
+                continue;
+            }
+            if !created && let Err(error) = check(Some(size(&stat))) {
+                drop(file);
+                if self.is_marked(&stat) {
+                    // The error names the size, so it has to be durable.
+                    self.settle(path)?;
                 }
-                if let Err(error) = check(Some(size(&stat))) {
-                    drop(file);
-                    if self.is_marked(&stat) {
-                        // The error names the size, so it has to be durable.
-                        self.settle(path)?;
-                    }
-                    return Err(error);
-                }
+                return Err(error);
             }
             return Ok(Found::Target(Box::new(Target {
                 store: Arc::clone(self),

@@ -198,12 +198,16 @@ impl Store {
     ) -> Result<Option<Box<Target>>> {
         let begun = Instant::now();
         let mut pause = FIRST_PAUSE;
+        let mut newborn = None;
         loop {
             let (store, of) = (Arc::clone(self), path.clone());
-            let work = move || store.find_target(&of, offset, options, create);
+            let work = move || store.find_target(&of, offset, options, create, newborn);
             match self.pace.run(Work::Quick, work).await?? {
                 Found::Absent => return Ok(None),
-                Found::Busy => self.wait(path, begun, &mut pause).await?,
+                Found::Busy(made) => {
+                    newborn = made;
+                    self.wait(path, begun, &mut pause).await?;
+                }
                 Found::Target(target) if target.is_unsettled() => {
                     let (held, settled) = self.work(Work::Slow, Held::new(target), Target::settle).await?;
                     settled?;

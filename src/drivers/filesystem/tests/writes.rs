@@ -237,3 +237,30 @@ async fn small_reads_beside_appends_and_replacements_are_whole() {
     }
     writer.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_look_at_a_file_just_made_does_not_lose_it_to_its_maker() {
+    let fixture = Fixture::new(Durability::EveryWrite);
+    let store = &fixture.driver.store;
+    let at = &path("/file");
+    let absent = WriteOptions::default().expecting(Expected::Absent);
+    // As a stat would lock it, between its making and its locking.
+    let file = store.root.open_name(
+        &store.root.parent(at).unwrap(),
+        "file",
+        rustix::fs::OFlags::CREATE | rustix::fs::OFlags::RDWR,
+        store.new_mode(),
+    );
+    let locked = file.unwrap();
+    assert!(lock::try_exclusive(&locked).unwrap());
+    let newborn = target::Newborn::for_test(store, at);
+    let target::Found::Busy(Some(newborn)) = store.find_target(at, 0, absent, true, Some(newborn)).unwrap() else {
+        panic!("it is locked, and its maker knows that it made it");
+    };
+    assert_eq!(kind(store.find_target(at, 0, absent, true, None).map(drop)), ErrorKind::AlreadyExists);
+    drop(locked);
+    let target::Found::Target(target) = store.find_target(at, 0, absent, true, Some(newborn)).unwrap() else {
+        panic!("nobody has it locked");
+    };
+    drop(target);
+}
