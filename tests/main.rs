@@ -3,6 +3,8 @@
 
 mod broken_drivers;
 #[cfg(target_os = "linux")]
+mod filesystem;
+#[cfg(target_os = "linux")]
 mod forgetful;
 mod inmemory;
 mod model;
