@@ -40,6 +40,7 @@ use self::durability::Known;
 use self::errors::{At, NAME, plain};
 use self::lock::Names;
 use self::pace::{Pace, Work};
+use self::replace::Intent;
 use self::resolve::Root;
 use self::temp::TempDir;
 use crate::driver::{ByteStream, Precondition, ReadRange, StorageDriver, WalkOptions, WriteOptions};
@@ -185,7 +186,9 @@ impl StorageDriver for FilesystemDriver {
     }
 
     async fn put_content(&self, path: &StoragePath, content: Bytes) -> Result<()> {
-        self.run(self.syncing(), path, move |store, path| store.put(path, &content)).await
+        let intent = Intent::default();
+        let _held = intent.while_held();
+        self.run(self.syncing(), path, move |store, path| store.put(path, &content, &intent)).await
     }
 
     async fn write_stream(
@@ -214,8 +217,9 @@ impl StorageDriver for FilesystemDriver {
     }
 
     async fn move_to(&self, from: &StoragePath, to: &StoragePath) -> Result<()> {
-        let to = to.clone();
-        self.run(self.syncing(), from, move |store, from| store.move_to(from, &to)).await
+        let (to, intent) = (to.clone(), Intent::default());
+        let _held = intent.while_held();
+        self.run(self.syncing(), from, move |store, from| store.move_to(from, &to, &intent)).await
     }
 
     async fn delete(&self, path: &StoragePath) -> Result<()> {
@@ -226,8 +230,9 @@ impl StorageDriver for FilesystemDriver {
     }
 
     async fn concat(&self, sources: &[StoragePath], to: &StoragePath) -> Result<u64> {
-        let sources = sources.to_vec();
-        self.run(Work::Slow, to, move |store, to| store.concat(&sources, to)).await
+        let (sources, intent) = (sources.to_vec(), Intent::default());
+        let _held = intent.while_held();
+        self.run(Work::Slow, to, move |store, to| store.concat(&sources, to, &intent)).await
     }
 
     async fn commit(&self, path: &StoragePath) -> Result<()> {
@@ -246,7 +251,10 @@ impl StorageDriver for FilesystemDriver {
 
     async fn put_content_if(&self, path: &StoragePath, content: Bytes, condition: Precondition) -> Result<Version> {
         self.need_versions(path)?;
-        self.run_unlocked(self.syncing(), path, move |store, path| store.put_if(path, &content, &condition)).await
+        let intent = Intent::default();
+        let _held = intent.while_held();
+        let put = move |store: &Store, path: &StoragePath| store.put_if(path, &content, &condition, &intent);
+        self.run_unlocked(self.syncing(), path, put).await
     }
 
     async fn sweep(&self, older_than: Duration) -> Result<u64> {

@@ -3,6 +3,8 @@
 //! The order of each: the bytes are synced, then the file gets its name, then the directory is synced.
 
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -18,21 +20,61 @@ use super::temp::TempFile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::path::StoragePath;
 
+/// Whether a call that puts something in place is still wanted. Work on the blocking pool goes on when its call was
+/// dropped; it must not put an old content over a newer one then.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Intent(Arc<AtomicU8>);
+
+const WITHDRAWN: u8 = 1;
+const DONE: u8 = 2;
+
+impl Intent {
+    /// From here on it can't be withdrawn. `ECANCELED` if it was before.
+    pub(super) fn commit(&self) -> rustix::io::Result<()> {
+        match self.0.compare_exchange(0, DONE, Ordering::AcqRel, Ordering::Acquire) {
+            Err(WITHDRAWN) => Err(Errno::CANCELED),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it is worth going on.
+    fn check(&self) -> rustix::io::Result<()> {
+        if self.0.load(Ordering::Acquire) == WITHDRAWN { Err(Errno::CANCELED) } else { Ok(()) }
+    }
+
+    /// Withdraws it when the result is dropped, as a future is.
+    pub(super) fn while_held(&self) -> Withdraw {
+        Withdraw(self.clone())
+    }
+}
+
+/// Withdraws an [`Intent`] when it is dropped.
+#[derive(Debug)]
+pub(super) struct Withdraw(Intent);
+
+impl Drop for Withdraw {
+    fn drop(&mut self) {
+        _ = self.0.0.compare_exchange(0, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire);
+    }
+}
+
 /// How often a call begins anew when others remove the directories that it makes.
 const ATTEMPTS: usize = 16;
 
 impl Store {
     /// Replaces the content of a file.
-    pub(super) fn put(&self, path: &StoragePath, content: &[u8]) -> Result<()> {
+    pub(super) fn put(&self, path: &StoragePath, content: &[u8], intent: &Intent) -> Result<()> {
+        intent.check().at(path)?;
         let temp = self.stage(path, content)?;
-        self.put_staged(path, temp)
+        self.put_staged(path, temp, intent)
     }
 
     /// Puts the bytes of the sources at a path, and tells how many there are.
-    pub(super) fn concat(&self, sources: &[StoragePath], to: &StoragePath) -> Result<u64> {
+    pub(super) fn concat(&self, sources: &[StoragePath], to: &StoragePath, intent: &Intent) -> Result<u64> {
         let temp = self.stage(to, b"")?;
         let mut end = 0;
         for source in sources {
+            intent.check().at(to)?;
             let (file, stat) = self.open_to_read(source)?;
             let nonce = self.nonce(&file).at(source)?;
             let copied = copy(&file, temp.fd(), end, size(&stat)).at(to)?;
@@ -41,7 +83,7 @@ impl Store {
             }
             end += copied;
         }
-        self.put_staged(to, temp)?;
+        self.put_staged(to, temp, intent)?;
         Ok(end)
     }
 
@@ -73,10 +115,11 @@ impl Store {
         Ok(())
     }
 
-    fn put_staged(&self, path: &StoragePath, mut temp: TempFile) -> Result<()> {
+    fn put_staged(&self, path: &StoragePath, mut temp: TempFile, intent: &Intent) -> Result<()> {
         self.sync_staged(path, &temp)?;
         self.install(path, |dir, name| {
             let _names = self.names.share()?;
+            intent.commit()?;
             temp.rename(dir, name)
         })
         .and_then(|dir| self.installed(path, &dir, &temp))
@@ -117,7 +160,8 @@ impl Store {
     }
 
     /// Gives a file another path.
-    pub(super) fn move_to(&self, from: &StoragePath, to: &StoragePath) -> Result<()> {
+    pub(super) fn move_to(&self, from: &StoragePath, to: &StoragePath, intent: &Intent) -> Result<()> {
+        intent.check().at(from)?;
         let name = from.file_name().ok_or_else(|| plain(ErrorKind::IsADirectory, from))?;
         let dir = self.root.parent(from).found(from)?;
         let file = match self.syncs() {
@@ -148,6 +192,7 @@ impl Store {
         let moved = self.install(to, |into, as_name| {
             let _names = self.names.share()?;
             gone = !self.still_there(&dir, name, &stat)?;
+            intent.commit()?;
             if gone { Err(Errno::STALE) } else { rustix::fs::renameat(self.root.at(&dir), name, into, as_name) }
         });
         if gone {

@@ -13,6 +13,7 @@ use super::Store;
 use super::directory::size;
 use super::errors::{At, conflict, not_regular, plain};
 use super::lock::{try_exclusive, try_shared};
+use super::replace::Intent;
 use super::temp::{TempFile, random};
 use crate::driver::Precondition;
 use crate::error::{ErrorKind, Result};
@@ -101,6 +102,7 @@ impl Store {
         path: &StoragePath,
         content: &[u8],
         condition: &Precondition,
+        intent: &Intent,
     ) -> Result<Option<Version>> {
         let mut temp = self.stage(path, content)?;
         let nonce = Nonce::new().at(path)?;
@@ -108,23 +110,24 @@ impl Store {
         self.sync_staged(path, &temp)?;
         let version = nonce.version(&rustix::fs::fstat(temp.fd()).at(path)?);
         let put = match condition {
-            Precondition::Absent => self.put_new(path, &mut temp)?,
-            Precondition::Version(expected) => self.put_over(path, &mut temp, expected)?,
+            Precondition::Absent => self.put_new(path, &mut temp, intent)?,
+            Precondition::Version(expected) => self.put_over(path, &mut temp, expected, intent)?,
         };
         Ok(put.then_some(version))
     }
 
-    fn put_new(&self, path: &StoragePath, temp: &mut TempFile) -> Result<bool> {
-        let dir = self.install(path, |dir, name| temp.link(dir, name)).map_err(|error| {
-            let is_dir = error.kind() == ErrorKind::AlreadyExists
-                && self.stat(path).is_ok_and(|info| info.is_some_and(|info| info.is_dir));
-            if is_dir { plain(ErrorKind::IsADirectory, path) } else { error }
-        })?;
+    fn put_new(&self, path: &StoragePath, temp: &mut TempFile, intent: &Intent) -> Result<bool> {
+        let dir =
+            self.install(path, |dir, name| intent.commit().and_then(|()| temp.link(dir, name))).map_err(|error| {
+                let is_dir = error.kind() == ErrorKind::AlreadyExists
+                    && self.stat(path).is_ok_and(|info| info.is_some_and(|info| info.is_dir));
+                if is_dir { plain(ErrorKind::IsADirectory, path) } else { error }
+            })?;
         self.installed(path, &dir, temp)?;
         Ok(true)
     }
 
-    fn put_over(&self, path: &StoragePath, temp: &mut TempFile, expected: &Version) -> Result<bool> {
+    fn put_over(&self, path: &StoragePath, temp: &mut TempFile, expected: &Version, intent: &Intent) -> Result<bool> {
         let gone = || conflict(path, "it is gone").with_temporary(false);
         let Some(name) = path.file_name() else { return Err(plain(ErrorKind::IsADirectory, path)) };
         let dir = match self.root.parent(path) {
@@ -152,7 +155,7 @@ impl Store {
         if version.as_ref() != Some(expected) {
             return Err(conflict(path, "it is of another version").with_temporary(false));
         }
-        temp.rename(self.root.at(&dir), name).at(path)?;
+        intent.commit().and_then(|()| temp.rename(self.root.at(&dir), name)).at(path)?;
         drop(names);
         self.installed(path, &dir, temp)?;
         Ok(true)

@@ -1,5 +1,7 @@
 //! Locks, cut-off writes, and what they leave.
 
+use futures::FutureExt;
+
 use super::*;
 use crate::driver::{Completion, Expected, OnFailure};
 
@@ -263,4 +265,34 @@ async fn a_look_at_a_file_just_made_does_not_lose_it_to_its_maker() {
         panic!("nobody has it locked");
     };
     drop(target);
+}
+
+#[test]
+fn what_was_dropped_before_it_was_put_in_place_is_never_put_there() {
+    let fixture = Fixture::new(Durability::EveryWrite);
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (driver, at) = (&fixture.driver, &path("/file"));
+        driver.put_content(&path("/source"), "source".into()).await.unwrap();
+        driver.put_content(at, "newest".into()).await.unwrap();
+        let (_, version) = driver.get_versioned(at).await.unwrap();
+        let sources = [path("/source")];
+        // The pool is busy, so that all of these wait in its queue when they are dropped.
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || wait.recv());
+        assert!(driver.put_content(at, "old".into()).now_or_never().is_none());
+        assert!(driver.concat(&sources, at).now_or_never().is_none());
+        assert!(driver.move_to(&sources[0], at).now_or_never().is_none());
+        let version = Precondition::Version(version);
+        assert!(driver.put_content_if(at, "old".into(), version).now_or_never().is_none());
+        assert!(driver.put_content_if(&path("/new"), "old".into(), Precondition::Absent).now_or_never().is_none());
+        release.send(()).unwrap();
+        busy.await.unwrap().unwrap();
+        // Whatever was queued is over once this is.
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+        assert_eq!(driver.get_content(at).await.unwrap(), "newest");
+        assert_eq!(driver.get_content(&sources[0]).await.unwrap(), "source");
+        assert_eq!(kind(driver.stat(&path("/new")).await), ErrorKind::PathNotFound);
+        assert_eq!(fixture.temporary(), Vec::<String>::new());
+    });
 }
