@@ -92,6 +92,7 @@ impl FilesystemBuilder {
                 max_gap: self.max_gap,
                 mode_holds_mark,
                 xattrs,
+                reads: Default::default(),
             })
         };
         open().map_err(|(what, source)| fail(what, source))

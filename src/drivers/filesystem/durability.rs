@@ -27,7 +27,12 @@ use crate::path::StoragePath;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
     /// Every call that changes something syncs what it changed, and the directories that changed, before it returns, and
-    /// so does a write that was cut short or whose future was dropped. `stat` reports durable sizes only.
+    /// so does a write that was cut short or whose future was dropped. `stat` reports durable sizes only; the sizes that
+    /// `walk` and `read` name may not be durable yet.
+    ///
+    /// A power cut in the middle of a write may leave more than was acknowledged or reported: what the file system had
+    /// written back by itself. On ext4 (`data=ordered`) and btrfs that is a part of the stream from its start. XFS may
+    /// have zeros in place of some of it, so there a client should compare a checksum after a power cut.
     #[default]
     EveryWrite,
     /// As `EveryWrite`, but a write that leaves a file incomplete

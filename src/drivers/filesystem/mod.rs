@@ -28,6 +28,7 @@ mod write;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -64,6 +65,10 @@ use crate::path::StoragePath;
 /// the name to another file, or to none, and the writer fails with [`Conflict`](ErrorKind::Conflict).
 ///
 /// **Durability.** See [`Durability`]. With the default, a file that may not be durable yet has the sticky bit in its mode.
+///
+/// **Memory.** A read holds one piece of at most 512 KiB; with more than 64 reads at once the pieces get shorter, down to
+/// 64 KiB with 512. A write holds nothing of its own, unless it may have to be discarded: then 256 KiB, and the rest in a
+/// temporary file.
 ///
 /// **Versions** need extended attributes (`user.*`); where the file system has none,
 /// [`Capabilities::conditional_put`] is false.
@@ -105,6 +110,8 @@ struct Store {
     max_gap: u64,
     mode_holds_mark: bool,
     xattrs: bool,
+    /// How many reads there are.
+    reads: AtomicU64,
 }
 
 impl FilesystemDriver {

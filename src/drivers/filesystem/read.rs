@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -24,12 +25,34 @@ use crate::path::StoragePath;
 const SMALL: u64 = 64 * 1024;
 /// What is read at once from the pool, and so the most that a read holds.
 pub(super) const PIECE: u64 = 512 * 1024;
+/// What all reads share; the more there are, the shorter their pieces, down to [`SMALL`].
+const BUDGET: u64 = 64 * PIECE;
 /// How often a small read begins anew when it met a write.
 const ATTEMPTS: usize = 8;
 
+/// One of the reads that share the budget.
+struct Share(Arc<Store>);
+
+impl Share {
+    fn new(store: &Arc<Store>) -> Self {
+        store.reads.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(store))
+    }
+
+    fn piece(&self) -> u64 {
+        (BUDGET / self.0.reads.load(Ordering::Relaxed).max(1)).clamp(SMALL, PIECE)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.0.reads.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A file that is being read.
 struct Reader {
-    store: Arc<Store>,
+    share: Share,
     path: StoragePath,
     file: OwnedFd,
     /// As it was when reading began, or after an append since then.
@@ -71,7 +94,7 @@ impl Store {
                 nonce = Some(self.nonce(&file).at(path)?);
             }
             let mut reader = Reader {
-                store: Arc::clone(self),
+                share: Share::new(self),
                 path: path.clone(),
                 file,
                 stat,
@@ -130,14 +153,14 @@ impl Reader {
         if self.at == self.end {
             return Ok(None);
         }
-        let store = Arc::clone(&self.store);
+        let store = Arc::clone(&self.share.0);
         let work = move || self.piece().map(|piece| Some((piece, self)));
         store.pace.run(Work::Slow, work).await?
     }
 
     /// The next piece; what was read so far is from before any rewrite.
     fn piece(&mut self) -> Result<Bytes> {
-        let length = usize::try_from((self.end - self.at).min(PIECE)).unwrap_or(usize::MAX);
+        let length = usize::try_from((self.end - self.at).min(self.share.piece())).unwrap_or(usize::MAX);
         let last = std::mem::take(&mut self.last);
         let mut bytes = if last.is_unique() { Vec::from(last) } else { Vec::new() };
         bytes.clear();
@@ -163,7 +186,7 @@ impl Reader {
         }
         let Some(nonce) = self.nonce else { return Ok(true) };
         self.stat = *now;
-        Ok(size(now) < self.end || self.store.nonce(&self.file).at(&self.path)? != nonce)
+        Ok(size(now) < self.end || self.share.0.nonce(&self.file).at(&self.path)? != nonce)
     }
 }
 

@@ -296,3 +296,23 @@ fn what_was_dropped_before_it_was_put_in_place_is_never_put_there() {
         assert_eq!(fixture.temporary(), Vec::<String>::new());
     });
 }
+
+#[tokio::test]
+async fn many_reads_at_once_take_shorter_pieces() {
+    let fixture = Fixture::new(Durability::None);
+    let (driver, at) = (&fixture.driver, &path("/file"));
+    let content = Bytes::from((0..500_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>());
+    driver.put_content(at, content.clone()).await.unwrap();
+    let mut reads: Vec<_> = futures::future::join_all((0..256).map(|_| driver.read_stream(at, 0)))
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    for read in &mut reads {
+        assert_eq!(read.next().await.unwrap().unwrap().len(), 128 * 1024);
+    }
+    let mut last = reads.pop().unwrap();
+    drop(reads);
+    assert_eq!(last.next().await.unwrap().unwrap().len() as u64, read::PIECE);
+    assert_eq!(driver.get_content(at).await.unwrap(), content);
+}
