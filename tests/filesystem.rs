@@ -1,4 +1,6 @@
-//! The conformance suite on the filesystem driver, as it comes and without syncs.
+//! The filesystem driver: the conformance suite with each durability, and power cuts.
+
+mod power_cut;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
