@@ -189,4 +189,33 @@ mod tests {
         drop(second);
         assert!(locker.locks().is_empty());
     }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn under_a_crowd_that_gives_up_and_comes_back_one_holds_it_and_none_is_left_out() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let (locker, held) = (MemoryLocker::default(), Arc::new(AtomicBool::new(false)));
+        let crowd: Vec<_> = (0..8)
+            .map(|number| {
+                let (locker, held) = (locker.clone(), held.clone());
+                tokio::spawn(async move {
+                    for turn in 0..200 {
+                        // Some ask once and leave.
+                        let patience = if (number + turn) % 3 == 0 { Duration::ZERO } else { LONG };
+                        match locker.lock(&id("a"), patience).await {
+                            Ok(_lock) => {
+                                assert!(!held.swap(true, Ordering::SeqCst));
+                                tokio::task::yield_now().await;
+                                held.store(false, Ordering::SeqCst);
+                            }
+                            Err(_) => assert_eq!(patience, Duration::ZERO),
+                        }
+                    }
+                })
+            })
+            .collect();
+        for one in crowd {
+            one.await.unwrap();
+        }
+        assert!(locker.locks().is_empty());
+    }
 }
