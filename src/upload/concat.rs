@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::run::RunToEnd;
-use super::store::{Store, not_finished};
+use super::store::{Store, alive, not_finished};
 use super::{NewUpload, Upload, UploadError, UploadErrorKind, UploadId, UploadInfo, UploadKind, UploadStore};
 use crate::{ErrorKind, StoragePath};
 
@@ -57,7 +57,7 @@ impl Store {
             let part = match seen.get(id) {
                 Some(part) => part.clone(),
                 None => {
-                    let part = super::store::alive(self.look(id).await?)?;
+                    let part = alive(self.look(id).await?)?;
                     if part.info.kind != UploadKind::Partial {
                         return Err(UploadError::new(UploadErrorKind::NotPartial).of(id));
                     }

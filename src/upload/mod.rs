@@ -2,6 +2,13 @@
 //!
 //! An upload is two files: its data at `<prefix>/<id>`, and beside it `<prefix>/<id>.info`, a small JSON object that says
 //! what is to come. The offset is kept nowhere: it is the size of the data.
+//!
+//! A crash between two steps leaves nothing wrong behind:
+//! - created: the info comes first. Data that are missing are an offset of 0.
+//! - a length declared: the info comes first. Data that have that length and were not completed are so by whoever reads,
+//!   finishes or joins the upload.
+//! - joined from others: the info with the whole length comes first, the data appear at once.
+//! - terminated: the info first says so, then the data go, then the info.
 
 mod cache;
 mod chunk;
