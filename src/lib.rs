@@ -22,3 +22,8 @@ pub use error::{BoxError, Error, ErrorKind, Result};
 pub use info::{Capabilities, FileInfo, Version};
 pub use open::{InvalidStoreUrl, StoreUrl, open};
 pub use path::{InvalidPath, InvalidPathReason, StoragePath};
+
+#[cfg(doctest)]
+#[cfg(all(feature = "filesystem", feature = "upload"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
