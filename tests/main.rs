@@ -6,6 +6,7 @@ mod broken_drivers;
 mod filesystem;
 #[cfg(target_os = "linux")]
 mod forgetful;
+mod fuzz_finds;
 mod inmemory;
 mod model;
 #[cfg(target_os = "linux")]

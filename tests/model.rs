@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use holdall::StorageDriver;
 use holdall::conformance::model::{Operation, apply};
-use holdall::drivers::InMemoryDriver;
+use holdall::drivers::{Durability, FilesystemDriver, InMemoryDriver};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -25,6 +25,13 @@ proptest! {
     #[test]
     fn inmemory_does_what_the_model_does(bytes in vec(any::<[u8; 12]>(), 0..120)) {
         run(Arc::new(InMemoryDriver::new()), &bytes);
+    }
+
+    #[test]
+    fn a_filesystem_does_what_the_model_does(bytes in vec(any::<[u8; 12]>(), 0..120)) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let driver = FilesystemDriver::builder(folder.path()).durability(Durability::None).open().expect("a root");
+        run(Arc::new(driver), &bytes);
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl Store {
         let name = path.file_name().ok_or_else(|| plain(ErrorKind::IsADirectory, path))?;
         let check = |size| options.check(size, offset, self.max_gap).map_err(|error| error.at(super::NAME, path));
         // What is to be absent is made at once; anything else is likely there.
-        let mut make_first = create && options.expected == Expected::Absent;
+        let mut make_first = create && options.expected == Expected::Absent && check(None).is_ok();
         for _ in 0..ATTEMPTS {
             let mut waited = newborn.is_some();
             let (dir, file, made) = match newborn.take() {
@@ -99,7 +99,7 @@ impl Store {
                     };
                     let open = |new| self.root.open_name(&dir, name, OFlags::WRONLY | new, self.new_mode());
                     let mut made = make_first;
-                    let mut file = if made { check(None).map(|()| open(NEW))? } else { open(OFlags::empty()) };
+                    let mut file = open(if made { NEW } else { OFlags::empty() });
                     if !made && matches!(file, Err(Errno::NOENT)) {
                         check(None)?;
                         if !create {
