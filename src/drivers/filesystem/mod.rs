@@ -216,7 +216,11 @@ impl StorageDriver for FilesystemDriver {
     }
 
     async fn list(&self, path: &StoragePath) -> Result<Vec<StoragePath>> {
-        self.run(Work::Quick, path, |store, path| store.list(path)).await
+        if let Some(few) = self.run(Work::Quick, path, |store, path| store.list(path, walk::FEW)).await? {
+            return Ok(few);
+        }
+        let all = self.run(Work::Slow, path, |store, path| store.list(path, usize::MAX)).await?;
+        Ok(all.unwrap_or_default())
     }
 
     fn walk(&self, path: &StoragePath, options: WalkOptions) -> BoxStream<'static, Result<FileInfo>> {

@@ -21,21 +21,26 @@ use crate::path::StoragePath;
 
 /// How many entries are looked at together.
 const BATCH: usize = 256;
+/// How many children are listed on the async worker.
+pub(super) const FEW: usize = 1000;
 
 impl Store {
-    /// The children of a directory, sorted.
-    pub(super) fn list(&self, path: &StoragePath) -> Result<Vec<StoragePath>> {
+    /// The children of a directory, sorted; `None` if there are more than `most`.
+    pub(super) fn list(&self, path: &StoragePath, most: usize) -> Result<Option<Vec<StoragePath>>> {
         let dir = self.open_listed(path)?;
         let mut children = Vec::new();
-        entries(&dir, |name, kind| {
+        let listed = entries(&dir, |name, kind| {
             if let (FileType::RegularFile | FileType::Directory, Ok(name)) = (kind, name.to_str()) {
                 children.extend(child(path, name));
             }
-            Ok(())
-        })
-        .at(path)?;
+            if children.len() > most { Err(Errno::OVERFLOW) } else { Ok(()) }
+        });
+        if children.len() > most {
+            return Ok(None);
+        }
+        listed.at(path)?;
         children.sort_unstable();
-        Ok(children)
+        Ok(Some(children))
     }
 
     /// A directory whose entries are asked for: a file is not one, and below a file is nothing.
@@ -62,9 +67,9 @@ impl Store {
             begun: false,
         };
         stream::try_unfold(walker, |mut walker| async {
-            let pace = Arc::clone(&walker.store);
+            let store = Arc::clone(&walker.store);
             let work = move || walker.batch().map(|batch| (batch, walker));
-            let (batch, walker) = pace.pace.run(Work::Quick, work).await??;
+            let (batch, walker) = store.pace.run(Work::Slow, work).await??;
             Ok::<_, crate::Error>(batch.map(|batch| (stream::iter(batch.into_iter().map(Ok)), walker)))
         })
         .try_flatten()
