@@ -1,15 +1,20 @@
 //! Where blocking work runs: on the async worker while the disk is quick, on the blocking pool while it is slow.
 //!
 //! A write into the page cache and a look at a cached inode cost less than a hop to another thread. So such work runs
-//! inline and is timed. Once a piece of it took long, all of it goes to the pool for a while, and then inline again.
+//! inline and is timed. Once it takes long, all of it goes to the pool for a while, and then inline again.
+//!
+//! What counts is a moving average: a thread that is preempted in the middle of its work looks slow once, a disk that is
+//! slow does so most of the time, or at once by far.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a worker can lose without its other tasks noticing.
-const SLOW: Duration = Duration::from_millis(2);
+/// What a worker can lose on average without its other tasks noticing.
+const SLOW: Duration = Duration::from_millis(1);
+/// How many pieces of work the average looks back on, roughly.
+const WEIGHT: u64 = 8;
 /// How long the pool is used after that.
 const REST: Duration = Duration::from_secs(1);
 
@@ -26,13 +31,15 @@ pub(super) enum Work {
 #[derive(Debug)]
 pub(super) struct Pace {
     start: Instant,
+    /// Of what work took lately, in nanoseconds. Threads may overwrite each other's samples.
+    average: AtomicU64,
     /// In milliseconds since `start`.
     slow_until: AtomicU64,
 }
 
 impl Pace {
     pub(super) fn new() -> Self {
-        Self { start: Instant::now(), slow_until: AtomicU64::new(0) }
+        Self { start: Instant::now(), average: AtomicU64::new(0), slow_until: AtomicU64::new(0) }
     }
 
     /// Whether quick work goes to the pool at the moment.
@@ -55,14 +62,23 @@ impl Pace {
         }
         let begun = Instant::now();
         let result = f();
-        if begun.elapsed() > SLOW {
+        self.note(begun.elapsed());
+        Ok(result)
+    }
+
+    fn note(&self, took: Duration) {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let average = self.average.load(Ordering::Relaxed);
+        let average = average - average / WEIGHT + took / WEIGHT;
+        self.average.store(average, Ordering::Relaxed);
+        if u128::from(average) > SLOW.as_nanos() {
             self.note_slow();
         }
-        Ok(result)
     }
 
     #[cold]
     fn note_slow(&self) {
+        self.average.store(0, Ordering::Relaxed);
         let until = (self.start.elapsed() + REST).as_millis();
         self.slow_until.store(u64::try_from(until).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
@@ -95,7 +111,9 @@ mod tests {
         assert_eq!(pace.run(Work::Quick, thread).await.unwrap(), here);
         assert_ne!(pace.run(Work::Slow, thread).await.unwrap(), here);
         assert!(!pace.is_slow());
-        pace.run(Work::Quick, || std::thread::sleep(SLOW * 2)).await.unwrap();
+        pace.note(SLOW * 4);
+        assert!(!pace.is_slow(), "once is chance");
+        pace.note(SLOW * 8);
         assert!(pace.is_slow());
         assert_ne!(pace.run(Work::Quick, thread).await.unwrap(), here);
         pace.slow_until.store(1, Ordering::Relaxed);

@@ -22,7 +22,7 @@ use crate::path::StoragePath;
 /// How many entries are looked at together.
 const BATCH: usize = 256;
 /// How many children are listed on the async worker.
-pub(super) const FEW: usize = 1000;
+pub(super) const FEW: usize = 250;
 
 impl Store {
     /// The children of a directory, sorted; `None` if there are more than `most`.

@@ -77,7 +77,7 @@ async fn a_dropped_write_keeps_what_it_took_and_lets_go_of_the_lock() {
         let fixture = Fixture::new(Durability::EveryWrite);
         let at = &path("/file");
         if flavor == "slow" {
-            fixture.driver.store.pace.run(Work::Quick, || std::thread::sleep(Duration::from_millis(5))).await.unwrap();
+            fixture.driver.store.pace.run(Work::Quick, || std::thread::sleep(Duration::from_millis(50))).await.unwrap();
             assert!(fixture.driver.store.pace.is_slow());
         }
         let (feed, write) = running(&fixture.driver, at, 0, WriteOptions::default()).await;
