@@ -150,7 +150,11 @@ impl Store {
     /// Makes the name of a file durable that was just put in place.
     pub(super) fn installed(&self, path: &StoragePath, dir: &Dir, temp: &TempFile) -> Result<()> {
         if self.syncs() {
-            self.sync_names(path, dir).at(path)?;
+            match self.sync_names(path, dir) {
+                // Its directory was deleted after that, and it with it.
+                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+                synced => synced.at(path)?,
+            }
         }
         if self.marks() {
             let stat = rustix::fs::fstat(temp.fd()).at(path)?;

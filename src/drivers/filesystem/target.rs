@@ -269,12 +269,15 @@ impl Target {
                 return Err(self.take_back(errno));
             }
             if self.created || self.store.durability == Durability::OnComplete {
-                self.store.sync_names(&self.path, &self.dir).at(&self.path)?;
+                match self.store.sync_names(&self.path, &self.dir) {
+                    Err(Errno::NOENT | Errno::NOTDIR) => return Err(replaced(&self.path)),
+                    synced => synced.at(&self.path)?,
+                }
             }
         }
         let name = self.path.file_name().unwrap_or_default();
         if (was_dirty || ended_well) && !self.store.still_there(&self.dir, name, &self.stat).at(&self.path)? {
-            return Err(conflict(&self.path, "it was replaced, moved or deleted while it was written"));
+            return Err(replaced(&self.path));
         }
         if was_dirty {
             self.store.unmark(&self.file, &self.stat).at(&self.path)?;
@@ -295,6 +298,11 @@ impl Target {
         }
         error(errno, &self.path).with_detail("a sync failed, and the file was cut back to what is known to be durable")
     }
+}
+
+#[cold]
+fn replaced(path: &StoragePath) -> crate::Error {
+    conflict(path, "it was replaced, moved or deleted while it was written")
 }
 
 impl Drop for Target {

@@ -72,13 +72,29 @@ async fn a_writer_whose_file_was_replaced_moved_or_deleted_gets_a_conflict() {
 }
 
 #[tokio::test]
+async fn a_writer_whose_new_directories_were_deleted_gets_a_conflict() {
+    let fixture = Fixture::new(Durability::EveryWrite);
+    let (feed, stream) = fed();
+    let driver = fixture.driver.clone();
+    let write =
+        tokio::spawn(
+            async move { driver.write_stream(&path("/a/b/c/file"), 0, stream, WriteOptions::default()).await },
+        );
+    // Looked at from outside of the driver, so that nothing of the way is synced yet.
+    until(async || fixture.file("/a/b/c/file").exists()).await;
+    fixture.another().delete(&path("/a")).await.unwrap();
+    feed.unbounded_send(Ok(Bytes::from_static(b"a"))).unwrap();
+    drop(feed);
+    assert_eq!(kind(write.await.unwrap()), ErrorKind::Conflict);
+}
+
+#[tokio::test]
 async fn a_dropped_write_keeps_what_it_took_and_lets_go_of_the_lock() {
     for flavor in ["current", "slow"] {
         let fixture = Fixture::new(Durability::EveryWrite);
         let at = &path("/file");
         if flavor == "slow" {
-            fixture.driver.store.pace.run(Work::Quick, || std::thread::sleep(Duration::from_millis(50))).await.unwrap();
-            assert!(fixture.driver.store.pace.is_slow());
+            fixture.driver.store.pace.is_slow_for_good();
         }
         let (feed, write) = running(&fixture.driver, at, 0, WriteOptions::default()).await;
         write.abort();
