@@ -1,6 +1,7 @@
 //! The map of files, and who writes which.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -82,20 +83,20 @@ impl File {
             self.released.notify_one();
         }
     }
+}
 
+impl State {
     /// Takes the file from its writer.
-    fn release(&self, state: &mut State) {
-        if std::mem::take(&mut state.writer) != 0 || state.detached {
-            self.released.notify_one();
-        }
+    fn release(&mut self, file: &File) {
+        self.writer = 0;
+        file.released.notify_one();
     }
 
     /// Marks a file that left the map, and gives its content.
-    fn detach(&self) -> Content {
-        let mut state = self.state();
-        state.detached = true;
-        self.release(&mut state);
-        std::mem::take(&mut state.content)
+    fn detach(&mut self, file: &File) -> Content {
+        self.detached = true;
+        self.release(file);
+        std::mem::take(&mut self.content)
     }
 }
 
@@ -122,60 +123,41 @@ impl Files {
 
     /// Puts a whole content at a path.
     pub(super) fn put(&self, path: &StoragePath, content: Content) -> Result<()> {
-        let Err(content) = self.replace(path, content) else { return Ok(()) };
+        let file = File::new(content, self.number());
         let mut map = self.map_mut();
-        check_vacant(&map, path)?;
-        let old = map.insert(path.clone(), File::new(content, self.number()));
+        let old = place(&mut map, path, file)?;
         drop(map);
         if let Some(old) = old {
-            old.detach();
+            old.state().detach(&old);
         }
         Ok(())
-    }
-
-    /// Replaces the content of a file that is there; else gives it back.
-    fn replace(&self, path: &StoragePath, content: Content) -> Result<(), Content> {
-        let map = self.map();
-        let Some(file) = map.get(path) else { return Err(content) };
-        let mut state = file.state();
-        let old = self.set(file, &mut state, content);
-        drop(state);
-        drop(map);
-        drop(old);
-        Ok(())
-    }
-
-    fn set(&self, file: &File, state: &mut State, content: Content) -> Content {
-        file.release(state);
-        state.modified = SystemTime::now();
-        state.version = self.number();
-        std::mem::replace(&mut state.content, content)
     }
 
     /// Creates a file if there is none, and gives its version.
     pub(super) fn put_absent(&self, path: &StoragePath, content: Content) -> Result<u64> {
+        let version = self.number();
+        let file = File::new(content, version);
         let mut map = self.map_mut();
         if map.contains_key(path) {
             return Err(Error::new(ErrorKind::AlreadyExists));
         }
-        check_vacant(&map, path)?;
-        let version = self.number();
-        map.insert(path.clone(), File::new(content, version));
+        place(&mut map, path, file)?;
         Ok(version)
     }
 
     /// Replaces a file that is still of this version, and gives its new one.
     pub(super) fn put_version(&self, path: &StoragePath, content: Content, version: &str) -> Result<u64> {
-        let conflict = |there: &str| Err(Error::new(ErrorKind::Conflict).with_detail(there));
-        let map = self.map();
-        let Some(file) = map.get(path) else { return conflict("it is gone") };
+        let conflict = |there: &str| Error::new(ErrorKind::Conflict).with_detail(there);
+        let mut map = self.map_mut();
+        let file = map.get_mut(path).ok_or_else(|| conflict("it is gone"))?;
         let mut state = file.state();
         if version.parse() != Ok(state.version) {
-            return conflict("it was written in between");
+            return Err(conflict("it was written in between"));
         }
-        let old = self.set(file, &mut state, content);
-        let version = state.version;
+        let old = state.detach(file);
         drop(state);
+        let version = self.number();
+        *file = File::new(content, version);
         drop(map);
         drop(old);
         Ok(version)
@@ -188,17 +170,17 @@ impl Files {
         if from == to {
             return Ok(());
         }
-        if !map.contains_key(to) {
-            check_vacant(&map, to)?;
+        let target = File::new(Content::default(), self.number());
+        let old = place(&mut map, to, target.clone())?;
+        if let Some(source) = map.remove(from) {
+            let mut source_state = source.state();
+            let mut target = target.state();
+            target.modified = source_state.modified;
+            target.content = source_state.detach(&source);
         }
-        let Some(source) = map.remove(from) else { return Ok(()) };
-        let modified = source.state().modified;
-        let file = File::new(source.detach(), self.number());
-        file.state().modified = modified;
-        let old = map.insert(to.clone(), file);
         drop(map);
         if let Some(old) = old {
-            old.detach();
+            old.state().detach(&old);
         }
         Ok(())
     }
@@ -208,7 +190,7 @@ impl Files {
         let mut map = self.map_mut();
         if let Some(file) = map.remove(path) {
             drop(map);
-            file.detach();
+            file.state().detach(&file);
             return Ok(());
         }
         let below = below(path);
@@ -223,7 +205,7 @@ impl Files {
             }
             found = true;
             for file in files {
-                file.detach();
+                file.state().detach(&file);
             }
             map = self.map_mut();
         }
@@ -247,16 +229,15 @@ impl Files {
             return self.begin_on(file, offset, options);
         }
         let mut map = self.map_mut();
-        if let Some(file) = map.get(path) {
-            return self.begin_on(file, offset, options);
+        let file = match map.entry(path.clone()) {
+            Entry::Occupied(file) => return self.begin_on(file.get(), offset, options),
+            Entry::Vacant(place) => place.insert(File::new(Content::default(), self.number())).clone(),
+        };
+        let allowed = check_place(&map, path).and_then(|()| options.check(None, offset, MAX_GAP));
+        if allowed.is_err() || options.on_failure == OnFailure::Discard {
+            map.remove(path);
+            return allowed.map(|()| Begun::Missing);
         }
-        check_vacant(&map, path)?;
-        options.check(None, offset, MAX_GAP)?;
-        if options.on_failure == OnFailure::Discard {
-            return Ok(Begun::Missing);
-        }
-        let file = File::new(Content::default(), self.number());
-        map.insert(path.clone(), file.clone());
         self.begin_on(&file, offset, &WriteOptions::default())
     }
 
@@ -325,7 +306,7 @@ impl Writing {
 impl Drop for Writing {
     fn drop(&mut self) {
         if let Ok(mut state) = self.held() {
-            self.file.release(&mut state);
+            state.release(&self.file);
         }
     }
 }
@@ -352,19 +333,49 @@ fn keys_below<'a>(map: &'a Map, below: &'a str) -> impl Iterator<Item = &'a Stor
 }
 
 fn is_directory(map: &Map, path: &StoragePath) -> bool {
-    path.is_root() || keys_below(map, &below(path)).next().is_some()
+    path.is_root() || follows_as_directory(map, path, after(map, path))
 }
 
-/// Whether a file can be made at a path where none is: it must not be a directory, nor lie below a file.
-fn check_vacant(map: &Map, path: &StoragePath) -> Result<()> {
-    if is_directory(map, path) {
+/// The first path that sorts after this one.
+fn after<'a>(map: &'a Map, path: &StoragePath) -> Option<&'a str> {
+    let after = (Bound::Excluded(path.as_str()), Bound::Unbounded);
+    map.range::<str, _>(after).next().map(|(path, _)| path.as_str())
+}
+
+/// Whether a path is a directory, by what sorts `after` it: one of its children, unless a sibling such as `/a-b` does.
+fn follows_as_directory(map: &Map, path: &StoragePath, after: Option<&str>) -> bool {
+    match after.and_then(|after| after.strip_prefix(path.as_str())) {
+        None => false,
+        Some(rest) if rest.starts_with('/') => true,
+        Some(_) => keys_below(map, &below(path)).next().is_some(),
+    }
+}
+
+/// Puts a file at a path, and gives the one that was there.
+fn place(map: &mut Map, path: &StoragePath, file: Arc<File>) -> Result<Option<Arc<File>>> {
+    let old = map.insert(path.clone(), file);
+    // Where a file was one can be. Looking after the insertion spares a search, and nobody sees it before.
+    if old.is_none()
+        && let Err(error) = check_place(map, path)
+    {
+        map.remove(path);
+        return Err(error);
+    }
+    Ok(old)
+}
+
+/// Whether there can be a file at a path, by its neighbours: it must not be a directory, nor lie below a file.
+fn check_place(map: &Map, path: &StoragePath) -> Result<()> {
+    let next = after(map, path);
+    if path.is_root() || follows_as_directory(map, path, next) {
         return Err(Error::new(ErrorKind::IsADirectory));
     }
     let text = path.as_str();
     let parent = text.rfind('/').map_or("", |end| &text[..end]);
+    let is_sibling = |other: &str| other.strip_prefix(parent).is_some_and(|rest| rest.starts_with('/'));
+    let before = || map.range::<str, _>((Bound::Unbounded, Bound::Excluded(text))).next_back();
     // Where a neighbour has the same parent, that is known to be a directory.
-    let neighbour = map.range::<str, _>((Bound::Unbounded, Bound::Excluded(text))).next_back();
-    if neighbour.is_some_and(|(path, _)| path.as_str().strip_prefix(parent).is_some_and(|rest| rest.starts_with('/'))) {
+    if next.is_some_and(is_sibling) || before().is_some_and(|(path, _)| is_sibling(path.as_str())) {
         return Ok(());
     }
     let mut ancestors = parent.match_indices('/').map(|(end, _)| &parent[..end]).skip(1).chain([parent]);
