@@ -85,7 +85,7 @@ faults! {
     IgnoresTheEndOfARange => a_range_is_clamped,
     SuffixFromTheStart => a_range_is_clamped,
     SaysTheSizeOfTheRange => a_range_is_clamped,
-    ReadsPieceByPiece => a_read_is_of_one_version,
+    ReadsPieceByPiece => a_read_does_not_show_a_rewrite,
     ReadsADirectoryAsEmpty => a_directory_can_not_be_read,
     // put_content
     PutIsNotAtomic => put_content_is_atomic,

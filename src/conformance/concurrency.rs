@@ -211,6 +211,59 @@ pub(super) async fn put_content_is_atomic(t: &mut Context) {
     t.assert_data("/file", data, size).await;
 }
 
+pub(super) async fn racing_puts_leave_one_whole(t: &mut Context) {
+    for round in 0..20 {
+        let at = format!("/dir-{round}/file");
+        let puts = (0..4).map(|number| {
+            let (driver, at) = (t.driver(), path(&at));
+            tokio::spawn(async move { driver.put_content(&at, Data(number).bytes(0..50_000 + number)).await })
+        });
+        for put in join_all(puts).await {
+            put.expect("put_content does not panic").expect("a put works beside others");
+        }
+        let content = t.get(&at).await;
+        let one = (0..4).any(|n| content.len() as u64 == 50_000 + n && Data(n).mismatch(0, &content).is_none());
+        assert!(one, "of racing puts one stays, whole");
+    }
+}
+
+pub(super) async fn files_come_and_go_in_one_directory(t: &mut Context) {
+    let tasks = (0..4).map(|number| {
+        let driver = t.driver();
+        tokio::spawn(async move {
+            let at = path(&format!("/dir/sub/{number}"));
+            let options = WriteOptions::default();
+            for _ in 0..50 {
+                // Each may be the last to go and take the directory with it, while another is about to come.
+                driver.put_content(&at, Bytes::from_static(b"put")).await.expect("a put beside deletions");
+                driver.delete(&at).await.expect("a deletion beside others");
+                driver.write_stream(&at, 0, pieces([b"a"]), options).await.expect("a write beside deletions");
+                driver.delete(&at).await.expect("a deletion beside others");
+            }
+            driver.put_content(&at, Bytes::from_static(b"stays")).await.expect("a put beside deletions");
+        })
+    });
+    for task in join_all(tasks).await {
+        task.expect("files of the same directory don't disturb each other");
+    }
+    assert_eq!(t.list("/dir/sub").await, ["/dir/sub/0", "/dir/sub/1", "/dir/sub/2", "/dir/sub/3"]);
+}
+
+pub(super) async fn another_instance_sees_what_is_done(t: &mut Context) {
+    let other = t.harness().open().await;
+    t.put("/dir/file", "put").await;
+    assert_eq!(other.get_content(&path("/dir/file")).await.expect("it is there"), "put");
+    t.write("/dir/file", 3, pieces([b" and written"])).await;
+    assert_eq!(other.stat(&path("/dir/file")).await.expect("it is there").size, 15);
+    other
+        .write_stream(&path("/dir/file"), 15, pieces([b"!"]), WriteOptions::default())
+        .await
+        .expect("it can be written");
+    t.assert_content("/dir/file", b"put and written!").await;
+    other.delete(&path("/dir")).await.expect("it can be deleted");
+    t.assert_missing("/dir/file").await;
+}
+
 /// A write is open while something is done to its file; gives how the write ended.
 async fn meanwhile<F: Future>(t: &Context, data: Data, doing: F) -> (F::Output, crate::Result<u64>) {
     t.write("/file", 0, data.stream(0..1000, 100)).await;

@@ -36,6 +36,8 @@ pub(super) fn path(text: &str) -> StoragePath {
 impl Context {
     pub(super) async fn new(harness: Arc<dyn Harness>) -> Self {
         let driver = harness.open().await;
+        let there = driver.list(&StoragePath::root()).await.expect("the root can be listed");
+        assert_eq!(there, [], "a harness begins with an empty backend");
         Self { harness, driver: Some(driver), skipped: None, interrupted: false }
     }
 

@@ -1,6 +1,8 @@
 //! Streams that fail, and what they leave.
 
 use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt;
 use futures::stream;
@@ -8,12 +10,13 @@ use futures::stream;
 use super::context::Context;
 use super::data::{Data, pieces};
 use super::feed::{Broken, OpenWrite, failing};
-use crate::driver::{OnFailure, WriteOptions};
+use super::harness::eventually;
+use crate::driver::{Expected, OnFailure, WriteOptions};
 use crate::error::{Error, ErrorKind};
 
 const DISCARD: WriteOptions = WriteOptions {
     on_failure: OnFailure::Discard,
-    expected: crate::Expected::Any,
+    expected: Expected::Any,
     completion: crate::Completion::EndOfStream,
 };
 
@@ -124,4 +127,25 @@ pub(super) async fn a_discardable_stream_that_ends_well_counts(t: &mut Context) 
     let gap = t.can().max_gap.min(1000);
     t.try_write("/gap", gap, pieces([b"end"]), DISCARD).await.expect("the stream ended well");
     t.assert_content("/gap", &[&vec![0; gap as usize][..], b"end"].concat()).await;
+}
+
+/// Says when it is gone.
+struct Held(Arc<AtomicBool>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+pub(super) async fn a_stream_is_let_go_when_the_write_ends(t: &mut Context) {
+    for (at, expected) in [("/file", Expected::Any), ("/file", Expected::Absent), ("/file", Expected::Size(99))] {
+        let gone = Arc::new(AtomicBool::new(false));
+        let held = Held(gone.clone());
+        let stream = pieces([b"abc"]).inspect(move |_| _ = &held).boxed();
+        // What a stream holds, such as a permit, goes with it, also where the write was refused.
+        drop(t.try_write(at, 0, stream, WriteOptions::default().expecting(expected)).await);
+        eventually("a stream is dropped once its write ended", async || gone.load(Ordering::SeqCst).then_some(()))
+            .await;
+    }
 }

@@ -100,7 +100,11 @@ macro_rules! conformance_cases {
             read::an_empty_file_reads_as_nothing
             read::ranges_of_a_long_file_are_exact
             read::a_large_stream_reads_back
-            read::a_read_is_of_one_version
+            read::a_read_does_not_show_a_replacement
+            read::a_read_does_not_show_what_is_appended
+            read::a_read_does_not_show_a_rewrite
+            read::a_read_does_not_end_short_where_the_file_is_cut
+            read::a_read_does_not_show_a_deletion
             read::a_directory_can_not_be_read
             write::a_stream_continues_in_chunks_of_32_bytes
             write::a_stream_continues_in_chunks_of_10_mib
@@ -127,6 +131,7 @@ macro_rules! conformance_cases {
             failure::a_discarded_stream_creates_nothing
             failure::nothing_of_a_discardable_stream_shows_before_its_end
             failure::a_discardable_stream_that_ends_well_counts
+            failure::a_stream_is_let_go_when_the_write_ends
             expected::expected_absent_refuses_a_file
             expected::expected_absent_creates
             expected::expected_size_refuses_another_size
@@ -217,6 +222,9 @@ macro_rules! conformance_cases {
             concurrency::of_two_creators_one_wins
             concurrency::of_two_open_writers_one_gets_a_conflict
             concurrency::put_content_is_atomic
+            concurrency::racing_puts_leave_one_whole
+            concurrency::files_come_and_go_in_one_directory
+            concurrency::another_instance_sees_what_is_done
             concurrency::put_content_during_a_write_wins_or_is_refused
             concurrency::delete_during_a_write_wins_or_is_refused
             concurrency::a_file_made_anew_during_a_write_is_spared

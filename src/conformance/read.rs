@@ -3,7 +3,7 @@
 use futures::StreamExt;
 
 use super::context::{Context, check_data, concat, path};
-use super::data::Data;
+use super::data::{Data, pieces};
 use super::settings;
 use crate::driver::ReadRange;
 use crate::error::ErrorKind;
@@ -72,21 +72,49 @@ pub(super) async fn a_large_stream_reads_back(t: &mut Context) {
     t.assert_data("/large", data, size).await;
 }
 
-pub(super) async fn a_read_is_of_one_version(t: &mut Context) {
-    let (old, new, size) = (Data(7), Data(8), 4 << 20);
+/// Reads the first piece of a file of these bytes, lets `change` happen, and reads on: nothing but the old bytes may come,
+/// all of them, or an error.
+async fn reads_on<T>(t: &Context, change: impl AsyncFnOnce(&Context) -> T) {
+    let (old, size) = (Data(7), 4 << 20);
     t.write("/file", 0, old.stream(0..size, 65_536)).await;
     let (info, mut stream) = t.read("/file", ReadRange::FULL).await;
     let first = stream.next().await.expect("there are bytes").expect("they can be read");
-    t.put("/file", new.bytes(0..size / 2)).await;
-    let mut read = first.len() as u64;
+    change(t).await;
     assert_eq!(old.mismatch(0, &first), None, "the first piece is of the version that was there");
+    let mut read = first.len() as u64;
     while let Some(piece) = stream.next().await {
-        // An error is an honest end; bytes of the new content would be a mixture.
+        // An error is an honest end; new bytes would be a mixture.
         let Ok(piece) = piece else { return };
         assert_eq!(old.mismatch(read, &piece), None, "a read goes on with the version that it began with");
         read += piece.len() as u64;
     }
     assert_eq!((info.size, read), (size, size), "a read that ends without an error gives the whole version");
+}
+
+pub(super) async fn a_read_does_not_show_a_replacement(t: &mut Context) {
+    reads_on(t, async |t| t.put("/file", Data(8).bytes(0..2 << 20)).await).await;
+}
+
+pub(super) async fn a_read_does_not_show_what_is_appended(t: &mut Context) {
+    reads_on(t, async |t| t.write("/file", 4 << 20, Data(7).stream(4 << 20..5 << 20, 65_536)).await).await;
+}
+
+pub(super) async fn a_read_does_not_show_a_rewrite(t: &mut Context) {
+    reads_on(t, async |t| t.write("/file", 1000, Data(8).stream(1000..4 << 20, 65_536)).await).await;
+    // Also one that is of the same length and begins far behind what was read.
+    reads_on(t, async |t| t.write("/file", 3 << 20, Data(8).stream(3 << 20..4 << 20, 65_536)).await).await;
+}
+
+pub(super) async fn a_read_does_not_end_short_where_the_file_is_cut(t: &mut Context) {
+    reads_on(t, async |t| t.write("/file", 3 << 20, pieces([])).await).await;
+}
+
+pub(super) async fn a_read_does_not_show_a_deletion(t: &mut Context) {
+    reads_on(t, async |t| {
+        t.delete("/file").await;
+        t.put("/file", Data(8).bytes(0..4 << 20)).await;
+    })
+    .await;
 }
 
 pub(super) async fn a_directory_can_not_be_read(t: &mut Context) {

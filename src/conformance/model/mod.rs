@@ -171,17 +171,22 @@ fn position(kind: u8, number: u8) -> Position {
 /// Where they differ; the message names the operation.
 pub async fn apply(driver: &dyn StorageDriver, operations: &[Operation]) {
     let mut model = Model::default();
-    let mut seen = None;
+    let mut seen: Option<Seen> = None;
     for (number, operation) in operations.iter().enumerate() {
         let Some(operation) = model.fitting(driver, operation) else { continue };
-        let done = perform(driver, &model, &operation, number as u64, &mut seen).await;
+        // What a file's version is at another path is not said, so none is carried there.
+        if let Operation::Move(from, to) = &operation {
+            seen = seen.filter(|(_, at, _)| from != at && to != at);
+        }
+        let known = seen.as_ref().filter(|(_, at, _)| matches!(&operation, Operation::PutIf(path, ..) if path == at));
+        let done = perform(driver, &model, &operation, number as u64, known).await;
         if let Err(error) = &done {
             let named = error.path().is_some() && error.driver().is_some();
             assert!(named, "operation {number}, {operation:?}: the error names path and driver: {error:?}");
         }
         // Emptied directories are there in one, and gone in the other.
         let mut models = [false, true].map(|ghosts| model.with_ghosts(ghosts));
-        let expected = models.each_mut().map(|model| model.perform(&operation, number as u64, seen.as_ref()));
+        let expected = models.each_mut().map(|model| model.perform(&operation, number as u64, known));
         let Some(right) = expected.iter().position(|expected| agrees(&model, &done, expected)) else {
             panic!("operation {number}, {operation:?}: the driver gave {done:?}, and was to give {:?}", expected[0]);
         };
@@ -235,7 +240,7 @@ async fn perform(
     model: &Model,
     operation: &Operation,
     number: u64,
-    seen: &mut Option<Seen>,
+    seen: Option<&Seen>,
 ) -> Result<Output> {
     let nothing = |()| Output::Nothing;
     match operation {

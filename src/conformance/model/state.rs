@@ -272,8 +272,7 @@ impl Model {
                 let refusal = match (absent, seen) {
                     (true, _) if there.is_some() => Some(ErrorKind::AlreadyExists),
                     (true, _) => self.obstacle(path),
-                    (false, Some((_, at, changed))) if at == path && there == Some(*changed) => None,
-                    // A version of another file may be taken for a stale one of this; it must not be taken for its own.
+                    (false, Some((.., changed))) if there == Some(*changed) => None,
                     (false, _) => Some(ErrorKind::Conflict),
                 };
                 if let Some(kind) = refusal {
@@ -297,15 +296,13 @@ impl Model {
     ) -> Result<Output, Vec<Refusal>> {
         let (offset, options) = self.write_options(operation);
         let (there, size) = (self.files.contains_key(path), self.size(path));
-        let (wrong_size, past) = match (options.expected, options.completion) {
-            (Expected::Absent, _) if there => (Some(ErrorKind::AlreadyExists), None),
-            (Expected::Size(expected), completion) => {
-                let past = matches!(completion, Completion::AtSize(end) if offset > end);
-                ((size != expected).then_some(ErrorKind::InvalidOffset), past.then_some(ErrorKind::SizeExceeded))
-            }
-            (_, Completion::AtSize(end)) if offset > end => (None, Some(ErrorKind::SizeExceeded)),
-            _ => (None, None),
+        let wrong_size = match options.expected {
+            Expected::Absent => there.then_some(ErrorKind::AlreadyExists),
+            Expected::Size(expected) => (size != expected).then_some(ErrorKind::InvalidOffset),
+            Expected::Any => None,
         };
+        let past = matches!(options.completion, Completion::AtSize(end) if offset > end);
+        let past = past.then_some(ErrorKind::SizeExceeded);
         let refusals: Vec<_> = [self.obstacle(path), wrong_size, past].into_iter().flatten().collect();
         if !refusals.is_empty() {
             return refuse(refusals);
