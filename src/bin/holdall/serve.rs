@@ -64,7 +64,8 @@ pub(crate) async fn run(args: Serve) -> Result<ExitCode, String> {
     let serving = tokio::spawn(listen::serve(listener, workers.clone(), handler, limits(&args.limits), shutdown));
     let sweeping = tokio::spawn(sweep(driver));
 
-    greet(&args, address).map_err(because("cannot write to stdout"))?;
+    // The log says it too, so nobody has to listen.
+    let _ = greet(&args, address);
     tracing::info!(%address, store = %args.store, "listening");
     let (signal, _) = signals.next().await;
     tracing::info!(signal, grace = ?args.limits.grace, "stopping");

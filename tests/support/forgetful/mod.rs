@@ -30,11 +30,11 @@ pub(crate) struct ForgetfulFs {
 pub(crate) enum Loss {
     /// All are gone.
     All,
-    /// By chance, of this seed, some are gone. A file never ends past a page that it lost: ext4 (`data=ordered`) and btrfs
-    /// give a file its new size once the bytes below it are written.
+    /// By chance, of this seed, some are gone. A file never ends past bytes that it lost, as if it got its new size once the
+    /// bytes below were written.
     Some(u64),
-    /// As `Some`, but a file can have pages of zeros before some that stayed, as on XFS, where the parts of a file are
-    /// written in any order.
+    /// As `Some`, but a file can end past bytes that it lost, which are zeros then: its size and its pages were written in
+    /// any order.
     SomeWithHoles(u64),
 }
 
