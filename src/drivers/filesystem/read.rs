@@ -1,4 +1,4 @@
-//! Reading: small files at once, large ones in pieces from the blocking pool.
+//! Reading: small files at once, large ones in pieces.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use crate::path::StoragePath;
 
 /// What is read at once, on the async worker.
 const SMALL: u64 = 64 * 1024;
-/// What is read at once from the pool, and so the most that a read holds.
-pub(super) const PIECE: u64 = 512 * 1024;
+/// How many bytes are read at once, and so the most that a read holds.
+pub(super) const PIECE: u64 = 256 * 1024;
 /// What all reads share; the more there are, the shorter their pieces, down to [`SMALL`].
-const BUDGET: u64 = 64 * PIECE;
+const BUDGET: u64 = 32 << 20;
 /// How often a small read begins anew when it met a write.
 const ATTEMPTS: usize = 8;
 
@@ -155,7 +155,7 @@ impl Reader {
         }
         let store = Arc::clone(&self.share.0);
         let work = move || self.piece().map(|piece| Some((piece, self)));
-        store.pace.run(Work::Slow, work).await?
+        store.pace.run(Work::Quick, work).await?
     }
 
     /// The next piece; what was read so far is from before any rewrite.
