@@ -1,0 +1,113 @@
+//! Moving and joining files, within S3 where it can.
+
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::client::{Cond, Object};
+use super::head::State;
+use super::plan::{self, Piece, balanced};
+use super::read::replaced;
+use super::source::Source;
+use super::store::Store;
+use super::write::{Over, Writing};
+use crate::driver::WriteOptions;
+use crate::error::{Error, ErrorKind, Result};
+use crate::path::StoragePath;
+
+impl Store {
+    /// See [`move_to`](crate::StorageDriver::move_to).
+    pub(super) async fn move_to(self: &Arc<Self>, from: &StoragePath, to: &StoragePath) -> Result<()> {
+        let object = self.source(from).await?;
+        if from == to {
+            return Ok(());
+        }
+        self.copy_to(from, &object, to).await?;
+        let cond = if self.found.conditional_delete { Cond::Is(&object.etag) } else { Cond::Any };
+        self.client.delete(&self.keys.object(from), cond).await.map_err(replaced)?;
+        Ok(())
+    }
+
+    /// See [`concat`](crate::StorageDriver::concat).
+    pub(super) async fn concat(self: &Arc<Self>, sources: &[StoragePath], to: &StoragePath) -> Result<u64> {
+        let objects: Vec<Object> = stream::iter(sources.to_vec())
+            .map(|path| async move { self.source(&path).await.map_err(|error| error.at(super::NAME, &path)) })
+            .buffered(self.config.copy_concurrency)
+            .try_collect()
+            .await?;
+        let sizes: Vec<u64> = objects.iter().map(|object| object.size).collect();
+        let total = sizes.iter().fold(0, |total: u64, size| total.saturating_add(*size));
+        if let ([from], [object]) = (sources, objects.as_slice()) {
+            if from != to {
+                self.copy_to(from, object, to).await?;
+            }
+            return Ok(total);
+        }
+        let parts: Vec<(String, Box<str>)> =
+            sources.iter().zip(objects).map(|(path, object)| (self.keys.object(path), object.etag)).collect();
+        let part_size = self.part_size_of(total)?;
+        let mut writing = Writing::object(self, to, Over::Anything, part_size, WriteOptions::default())?;
+        let mut source = Source::new(stream::empty().boxed(), 0);
+        let read = |n: usize, range| parts.get(n).map(|from| self.read_later(from.clone(), range));
+        if total <= part_size || self.config.equal_parts || !self.found.copies {
+            for (n, size) in sizes.into_iter().enumerate().filter(|(_, size)| *size > 0) {
+                read(n, 0..size).into_iter().for_each(|bytes| source.after(bytes));
+            }
+        } else {
+            for piece in plan::concat(&sizes, self.config.min_part_size, self.copy_size_of(total)) {
+                match piece {
+                    Piece::Copy(n, range) => match parts.get(n) {
+                        Some(from) => writing.copy(from.clone(), std::iter::once(range)).await?,
+                        None => continue,
+                    },
+                    Piece::Through(ranges) => {
+                        let length = ranges.iter().map(|(_, range)| range.end - range.start).sum();
+                        let ranges: Vec<_> = ranges.into_iter().filter_map(|(n, range)| read(n, range)).collect();
+                        writing.part_of(length, stream::iter(ranges).flatten().boxed()).await?;
+                    }
+                }
+            }
+        }
+        writing.run(source).await?;
+        Ok(total)
+    }
+
+    /// The object of a file that is to be read.
+    async fn source(&self, path: &StoragePath) -> Result<Object> {
+        if path.is_root() {
+            return Err(Error::new(ErrorKind::IsADirectory));
+        }
+        if let Some(object) = self.object(path).await? {
+            return Ok(object);
+        }
+        if self.read_head(path).await?.is_some_and(|held| held.head.state != State::Dead) {
+            return Err(Error::new(ErrorKind::NotCommitted));
+        }
+        match self.object(path).await? {
+            Some(object) => Ok(object),
+            None => Err(self.why_missing(path).await),
+        }
+    }
+
+    async fn copy_to(self: &Arc<Self>, from: &StoragePath, object: &Object, to: &StoragePath) -> Result<()> {
+        let key = self.keys.object(from);
+        if object.size <= self.config.copy_threshold {
+            return self.client.copy(&key, &object.etag, &self.keys.object(to)).await.map_err(replaced);
+        }
+        let part_size = self.part_size_of(object.size)?;
+        let mut writing = Writing::object(self, to, Over::Anything, part_size, WriteOptions::default())?;
+        let from = (key, object.etag.clone());
+        let mut source = Source::new(stream::empty().boxed(), 0);
+        if !self.found.copies {
+            source.after(self.read_later(from, 0..object.size));
+        } else if self.config.equal_parts {
+            let size = self.copy_size_of(object.size);
+            let ranges = (0..object.size.div_ceil(size)).map(|n| n * size..object.size.min((n + 1) * size));
+            writing.copy(from, ranges).await?;
+        } else {
+            writing.copy(from, balanced(0..object.size, self.copy_size_of(object.size))).await?;
+        }
+        writing.run(source).await?;
+        Ok(())
+    }
+}

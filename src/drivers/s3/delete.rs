@@ -1,0 +1,83 @@
+//! Deleting: the object, what is uncommitted, and all below.
+
+use super::client::Cond;
+use super::head::State;
+use super::store::{Store, conflict};
+use crate::error::{Error, ErrorKind, Result};
+use crate::path::StoragePath;
+
+impl Store {
+    /// See [`delete`](crate::StorageDriver::delete).
+    pub(super) async fn delete(&self, path: &StoragePath) -> Result<()> {
+        if path.is_root() {
+            return Err(Error::new(ErrorKind::InvalidPath).with_detail("the root can't be deleted"));
+        }
+        let file = self.delete_file(path).await?;
+        let below = self.delete_below(path).await?;
+        if file || below { Ok(()) } else { Err(Error::new(ErrorKind::PathNotFound)) }
+    }
+
+    /// Deletes the file at a path, complete or not; `false` if there was none.
+    async fn delete_file(&self, path: &StoragePath) -> Result<bool> {
+        drop(self.cache.take(path));
+        let key = self.keys.object(path);
+        for _ in 0..3 {
+            let mut seen = self.object(path).await?.is_some();
+            // With heads that stay behind dead, a dead one says nothing.
+            let tombs = self.found.conditional_put && !self.found.conditional_delete;
+            let head = self.read_head(path).await?.filter(|held| !(tombs && held.head.state == State::Dead));
+            let Some(held) = head else {
+                if !seen {
+                    if self.object(path).await?.is_none() {
+                        return Ok(false);
+                    }
+                    // It was completed in between; its head may be there by now.
+                    return Err(conflict("the file was completed just now"));
+                }
+                self.client.delete(&key, Cond::Any).await?;
+                return Ok(true);
+            };
+            if held.head.state == State::Sealed && !seen {
+                // A Complete may be under way, and would bring the file back.
+                self.complete(path, held).await?;
+                continue;
+            }
+            let killed = self.kill(path, held).await?;
+            let file = killed.head.file;
+            seen = seen || self.object(path).await?.is_some_and(|object| object.id == Some(file));
+            if seen {
+                self.client.delete(&key, Cond::Any).await?;
+            }
+            self.drop_head(path, killed).await;
+            return Ok(true);
+        }
+        Err(conflict("the file is being completed over and over"))
+    }
+
+    async fn delete_below(&self, path: &StoragePath) -> Result<bool> {
+        let mut any = false;
+        let mut token = None::<String>;
+        loop {
+            let page = self.client.list(&self.keys.heads_below(path), false, None, token.as_deref(), None).await?;
+            for below in page.objects.iter().filter_map(|object| self.keys.path_of_head(&object.key)) {
+                any |= below != *path && self.delete_file(&below).await?;
+            }
+            token = page.next;
+            if token.is_none() {
+                break;
+            }
+        }
+        loop {
+            let page = self.client.list(&self.keys.directory(path), false, None, token.as_deref(), None).await?;
+            let keys: Vec<String> = page.objects.into_iter().map(|object| object.key).collect();
+            any |= !keys.is_empty();
+            if !keys.is_empty() {
+                self.client.delete_all(&keys).await?;
+            }
+            token = page.next;
+            if token.is_none() {
+                return Ok(any);
+            }
+        }
+    }
+}

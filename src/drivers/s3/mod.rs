@@ -1,0 +1,222 @@
+//! Files in a bucket of any engine that speaks S3.
+//!
+//! A complete file is an object at the key of its path: reading, `stat` and signing it take one request. A file that grows
+//! by appends and isn't complete yet has no object. It has a small *head* at `~uncommitted/<path>/~head` that says what it
+//! is made of: the finished parts of a multipart upload, then segments (`~segment/<file>/<name>`) and a few bytes of its
+//! own. So each byte is sent about twice at most, however small the appends are, and one conditional PUT of the head makes
+//! an append count. A writer that lost the head to another one can't take an acknowledged byte away.
+//!
+//! # What is promised, and where
+//! [`S3Driver::open`] tries the engine. Where conditional writes are honoured (AWS, MinIO, R2, versitygw), two writers on
+//! one path, also on two machines, never both succeed ([`Capabilities::exclusive_writers`]). Where they are ignored
+//! (Garage), there must be one writer to a path at a time.
+//!
+//! - [`put_content`](StorageDriver::put_content) onto an uncommitted file: the new object wins. The other writer learns it
+//!   by a `Conflict`, at the latest when it completes; what it acknowledged since then is hidden.
+//! - A PutObject that got no answer may be done within a request's time-out: then it can bring a path back that was deleted
+//!   meanwhile. Paths with random ids, which are never used again, don't meet this.
+//! - [`sweep`](StorageDriver::sweep) must be told a time that is longer than any request can take; an hour is plenty.
+//! - Rules of the bucket that abort multipart uploads end uncommitted files. Cloudflare R2 does so after 7 days unless told
+//!   otherwise.
+//! - An uncommitted file can be cut back within its tail and at the border of a part; inside a part that is
+//!   `UnsupportedMethod`.
+//!
+//! # Memory
+//! All writes of a driver share [`S3Config::memory_budget`]; each has 256 KiB beside it, and
+//! [`S3Config::head_cache`] keeps heads and tails between appends. Nothing goes to temporary files. The largest part that
+//! fits bounds the largest file.
+//!
+//! # The parts
+//! [`config`] and [`params`] say where the bucket is. [`client`] knows the requests, [`transport`] signs, sends and repeats
+//! them, [`failure`] says what became of them. [`keys`], [`head`] and [`cache`] are the state of uncommitted files;
+//! [`heads`] wins and drops it. [`begin`] looks what is there and [`write`](mod@write) takes a stream in, with [`source`],
+//! [`parts`] and [`plan`]; [`complete`] makes the object. The others are named for what they do.
+
+mod begin;
+mod cache;
+mod client;
+mod complete;
+mod config;
+mod copy;
+mod delete;
+mod failure;
+mod head;
+mod heads;
+mod keys;
+mod list;
+mod params;
+mod parts;
+mod plan;
+mod probe;
+mod put;
+mod read;
+mod sign;
+mod source;
+mod store;
+mod sweep;
+mod transport;
+mod write;
+mod xml;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use url::Url;
+
+pub use self::config::{InvalidS3Config, S3Config, S3Credentials, S3Encryption};
+use self::keys::{Id, Keys};
+use self::store::Store;
+use crate::driver::{ByteStream, Precondition, ReadRange, StorageDriver, UrlOptions, WalkOptions, WriteOptions};
+use crate::error::{Error, ErrorKind, Result};
+use crate::info::{Capabilities, FileInfo, Version};
+use crate::path::StoragePath;
+
+const NAME: &str = "s3";
+
+/// A [`StorageDriver`] over a bucket, or a folder of one. A clone shares all with the first.
+#[derive(Clone)]
+pub struct S3Driver {
+    store: Arc<Store>,
+}
+
+impl S3Driver {
+    /// Opens a bucket: checks the configuration, and tries with some ten small requests what the engine can do.
+    ///
+    /// # Errors
+    /// [`UnsupportedMethod`](ErrorKind::UnsupportedMethod) with [`InvalidS3Config`] as the source;
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied), [`Timeout`](ErrorKind::Timeout) and what else the engine answers.
+    /// A bucket that may only be read is no error.
+    pub async fn open(config: S3Config) -> Result<Self> {
+        let invalid = |cause: InvalidS3Config| Error::new(ErrorKind::UnsupportedMethod).with_source(cause);
+        let at = |error: Error| error.at(NAME, &StoragePath::root());
+        let client = client::Client::new(&config).map_err(invalid).map_err(at)?;
+        let owner = Id::random().map_err(failure::Failure::from).map_err(Error::from).map_err(at)?;
+        let found = probe::probe(&client, &Keys::new(&config.root)).await.map_err(Error::from).map_err(at)?;
+        tracing::debug!(?found, "tried the engine");
+        Ok(Self { store: Arc::new(Store::new(client, config, owner, found)) })
+    }
+}
+
+impl fmt::Debug for S3Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Driver").field("config", &self.store.config).field("found", &self.store.found).finish()
+    }
+}
+
+/// The same error, of this driver and at this path, unless it names another one.
+fn at(path: &StoragePath) -> impl Fn(Error) -> Error + '_ {
+    move |error| error.at(NAME, path)
+}
+
+/// A path that has to be a file's.
+fn file(path: &StoragePath) -> Result<()> {
+    if path.is_root() { Err(Error::new(ErrorKind::IsADirectory).at(NAME, path)) } else { Ok(()) }
+}
+
+#[async_trait]
+impl StorageDriver for S3Driver {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let (config, found) = (&self.store.config, &self.store.found);
+        Capabilities {
+            url_for: true,
+            conditional_put: found.conditional_put,
+            exclusive_writers: found.conditional_put,
+            server_side_concat: found.copies && !config.equal_parts,
+            uncommitted: true,
+            max_gap: config.max_gap,
+            max_stream_memory: config.memory_budget + write::FREE,
+            ..Capabilities::minimal()
+        }
+    }
+
+    async fn read(&self, path: &StoragePath, range: ReadRange) -> Result<(FileInfo, ByteStream)> {
+        let (info, stream) = self.store.read(path, range).await.map_err(at(path))?;
+        let path = path.clone();
+        Ok((info, stream.map_err(move |error| error.at(NAME, &path)).boxed()))
+    }
+
+    async fn put_content(&self, path: &StoragePath, content: Bytes) -> Result<()> {
+        file(path)?;
+        self.store.put_content(path, content).await.map_err(at(path))
+    }
+
+    async fn write_stream(
+        &self,
+        path: &StoragePath,
+        offset: u64,
+        stream: ByteStream,
+        options: WriteOptions,
+    ) -> Result<u64> {
+        file(path)?;
+        self.store.write(path, offset, stream, options).await.map_err(at(path))
+    }
+
+    async fn stat(&self, path: &StoragePath) -> Result<FileInfo> {
+        self.store.stat(path).await.map_err(at(path))
+    }
+
+    async fn list(&self, path: &StoragePath) -> Result<Vec<StoragePath>> {
+        self.store.list(path).await.map_err(at(path))
+    }
+
+    fn walk(&self, path: &StoragePath, options: WalkOptions) -> BoxStream<'static, Result<FileInfo>> {
+        let at_path = path.clone();
+        self.store.walk(path, options).map_err(move |error| error.at(NAME, &at_path)).boxed()
+    }
+
+    async fn move_to(&self, from: &StoragePath, to: &StoragePath) -> Result<()> {
+        file(to)?;
+        self.store.move_to(from, to).await.map_err(at(from))
+    }
+
+    async fn delete(&self, path: &StoragePath) -> Result<()> {
+        self.store.delete(path).await.map_err(at(path))
+    }
+
+    async fn url_for(&self, path: &StoragePath, options: UrlOptions) -> Result<Url> {
+        self.store.url_for(path, options).await.map_err(at(path))
+    }
+
+    async fn concat(&self, sources: &[StoragePath], to: &StoragePath) -> Result<u64> {
+        file(to)?;
+        self.store.concat(sources, to).await.map_err(at(to))
+    }
+
+    async fn commit(&self, path: &StoragePath) -> Result<()> {
+        file(path)?;
+        self.store.commit(path).await.map_err(at(path))
+    }
+
+    async fn get_versioned(&self, path: &StoragePath) -> Result<(Bytes, Version)> {
+        self.conditional(path)?;
+        self.store.get_versioned(path).await.map_err(at(path))
+    }
+
+    async fn put_content_if(&self, path: &StoragePath, content: Bytes, condition: Precondition) -> Result<Version> {
+        self.conditional(path)?;
+        file(path)?;
+        self.store.put_content_if(path, content, condition).await.map_err(at(path))
+    }
+
+    async fn sweep(&self, older_than: Duration) -> Result<u64> {
+        self.store.sweep(older_than).await.map_err(at(&StoragePath::root()))
+    }
+}
+
+impl S3Driver {
+    fn conditional(&self, path: &StoragePath) -> Result<()> {
+        if self.store.found.conditional_put {
+            return Ok(());
+        }
+        let detail = "this engine does not honour conditional writes";
+        Err(Error::new(ErrorKind::UnsupportedMethod).with_detail(detail).at(NAME, path))
+    }
+}

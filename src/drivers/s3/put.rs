@@ -1,0 +1,65 @@
+//! Whole small files: one PutObject.
+
+use bytes::Bytes;
+
+use super::client::Cond;
+use super::failure::Failure;
+use super::read::version;
+use super::store::{Store, conflict, random};
+use super::transport::{Again, Backoff};
+use crate::driver::Precondition;
+use crate::error::{Error, ErrorKind, Result};
+use crate::info::Version;
+use crate::path::StoragePath;
+
+impl Store {
+    /// See [`put_content`](crate::StorageDriver::put_content). Over an uncommitted file the object wins.
+    pub(super) async fn put_content(&self, path: &StoragePath, content: Bytes) -> Result<()> {
+        let key = self.keys.object(path);
+        self.client.put(&key, content.into(), Cond::Any, Some(random()?), Again::Always).await?;
+        Ok(())
+    }
+
+    /// See [`put_content_if`](crate::StorageDriver::put_content_if).
+    pub(super) async fn put_content_if(
+        &self,
+        path: &StoragePath,
+        content: Bytes,
+        condition: Precondition,
+    ) -> Result<Version> {
+        let (key, id) = (self.keys.object(path), random()?);
+        let expected = match &condition {
+            Precondition::Absent => None,
+            Precondition::Version(expected) => {
+                let there = self.object(path).await?.filter(|object| version(object) == *expected);
+                Some(there.ok_or_else(|| conflict("the file is of another version, or gone"))?.etag)
+            }
+        };
+        let cond = expected.as_deref().map_or(Cond::Absent, Cond::Is);
+        let mut pause = Backoff::new(self.config.max_retries);
+        loop {
+            let failure: Failure =
+                match self.client.put(&key, content.clone().into(), cond, Some(id), Again::IfNotBegun).await {
+                    Ok(etag) => return Ok(Version::new(format!("{etag}:{id}"))),
+                    Err(failure) => failure,
+                };
+            if !(failure.is_lost() || failure.is_precondition() || failure.is_not_found()) {
+                return Err(failure.into());
+            }
+            // A try of ours that got no answer may have been done.
+            match (self.object(path).await?, &expected) {
+                (Some(object), _) if object.id == Some(id) => return Ok(version(&object)),
+                (Some(object), Some(etag)) if failure.is_lost() && object.etag == *etag => {
+                    if !pause.wait().await {
+                        return Err(failure.into());
+                    }
+                }
+                (Some(object), None) => {
+                    return Err(Error::new(ErrorKind::AlreadyExists).with_size(object.size).with_source(failure));
+                }
+                (None, None) if failure.is_lost() => return Err(failure.into()),
+                _ => return Err(conflict("the file is of another version, or gone").with_source(failure)),
+            }
+        }
+    }
+}
