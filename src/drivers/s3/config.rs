@@ -22,12 +22,12 @@ pub(super) const S3_MAX_PART: u64 = 5 << 30;
 ///
 /// # Example
 /// ```
-/// use holdall::drivers::s3::S3Config;
+/// use holdall::drivers::S3Config;
 ///
 /// let config = S3Config::new("uploads").endpoint("http://127.0.0.1:9000").region("us-east-1").root("a/b");
 /// let same = S3Config::from_url("s3://uploads/a/b?endpoint=http://127.0.0.1:9000&region=us-east-1")?;
 /// assert_eq!(format!("{config:?}"), format!("{same:?}"));
-/// # Ok::<(), holdall::drivers::s3::InvalidS3Config>(())
+/// # Ok::<(), holdall::drivers::InvalidS3Config>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct S3Config {
