@@ -6,3 +6,4 @@ pub(crate) mod http;
 #[cfg(target_os = "linux")]
 pub(crate) mod program;
 pub(crate) mod rng;
+pub mod s3;
