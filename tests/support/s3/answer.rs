@@ -67,7 +67,7 @@ impl Answer {
             if !call.key.is_empty() {
                 xml.text("Key", &call.key);
             }
-            xml.text("RequestId", &format!("{:016X}", call.number));
+            xml.text("RequestId", &call.request_id());
         });
         let answer = Self { status, ..Self::xml(xml) };
         let answer = answer.without_body_for(call);

@@ -100,6 +100,11 @@ impl Call {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// The id that its answer carries.
+    pub fn request_id(&self) -> String {
+        format!("{:016X}", self.number)
+    }
+
     /// The request changes something if it is done.
     pub fn writes(&self) -> bool {
         self.method != Method::GET && self.method != Method::HEAD

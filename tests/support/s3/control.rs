@@ -59,6 +59,15 @@ pub enum Reply {
     Broken(Failure),
 }
 
+impl Reply {
+    fn bytes_out(&self) -> u64 {
+        match self {
+            Self::Answer(answer, cut) => (answer.body.len() as u64).min(cut.unwrap_or(u64::MAX)),
+            Self::Broken(_) => 0,
+        }
+    }
+}
+
 type Test = Box<dyn Fn(&Call) -> bool + Send>;
 
 /// Which requests a fault hits: all, until narrowed. Once, unless told otherwise.
@@ -260,11 +269,11 @@ impl Pending {
             Outcome::Lost(failure) => (Some(server.execute(&call, body).status), failure.reply(&call)),
             Outcome::Late(failure) => {
                 let answer = failure.reply(&call);
-                server.keep_late(Late { server: server.clone(), call: Arc::clone(&call), body });
+                server.keep_late(Late { server: server.clone(), call: Arc::clone(&call), body, outcome });
                 (None, answer)
             }
         };
-        server.answered(&call, outcome, status, &answer);
+        server.answered(&call, outcome, status, answer.bytes_out());
         // A client that is gone misses nothing but its answer.
         let _ = reply.send(answer);
         status
@@ -288,6 +297,7 @@ pub struct Late {
     server: S3Server,
     call: Arc<Call>,
     body: bytes::Bytes,
+    outcome: Outcome,
 }
 
 impl Late {
@@ -298,7 +308,9 @@ impl Late {
 
     /// The engine does it. Returns the status of the answer that nobody gets.
     pub fn land(self) -> StatusCode {
-        self.server.execute(&self.call, self.body).status
+        let status = self.server.execute(&self.call, self.body).status;
+        self.server.answered(&self.call, self.outcome, Some(status), 0);
+        status
     }
 }
 

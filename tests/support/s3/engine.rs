@@ -176,6 +176,9 @@ impl Engine {
 
     fn get_object(&mut self, call: &Call) -> Result<Answer, Refusal> {
         refuse_unknown(&call.headers)?;
+        if call.param("partNumber").is_some() {
+            return Err(Refusal::new(Code::NotImplemented, "Reading a part by its number is not implemented"));
+        }
         let object = self.object(call).ok_or(Code::NoSuchKey)?;
         let mut answer = Answer::new(StatusCode::OK);
         answer.headers = object.headers.clone();

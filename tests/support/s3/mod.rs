@@ -18,8 +18,10 @@ mod control;
 mod copying;
 pub mod digest;
 mod engine;
+mod explore;
 mod listing;
 mod multipart;
+mod raw;
 mod record;
 pub mod sigv4;
 mod transport;
@@ -33,7 +35,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::TimeDelta;
-use http::{HeaderMap, StatusCode, request};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request};
 use object_store::aws::AmazonS3Builder;
 use tokio::sync::oneshot;
 
@@ -42,7 +44,9 @@ pub use call::{Call, Op, decode, encode};
 pub use config::Config;
 pub use control::{Failure, Gate, Hits, Late, Outcome, Pending, Reply, Rule};
 pub use engine::Object;
+pub use explore::Choices;
 pub use multipart::{Part, Upload};
+pub use raw::{Raw, RawAnswer};
 pub use record::{Count, Counts, Entry};
 pub use transport::{Connector, Listener};
 
@@ -256,14 +260,12 @@ impl S3Server {
             Some(refusal) => Err(refusal.clone()),
             None => lock(&self.0.engine).execute(call, body),
         };
-        answer.unwrap_or_else(|refusal| Answer::error(&refusal, call)).without_body_for(call)
+        let answer = answer.unwrap_or_else(|refusal| Answer::error(&refusal, call)).without_body_for(call);
+        let id = HeaderValue::from_str(&call.request_id());
+        id.into_iter().fold(answer, |answer, id| answer.with(HeaderName::from_static("x-amz-request-id"), id))
     }
 
-    fn answered(&self, call: &Call, outcome: Outcome, status: Option<StatusCode>, reply: &Reply) {
-        let bytes_out = match reply {
-            Reply::Answer(answer, cut) => (answer.body.len() as u64).min(cut.unwrap_or(u64::MAX)),
-            Reply::Broken(_) => 0,
-        };
+    fn answered(&self, call: &Call, outcome: Outcome, status: Option<StatusCode>, bytes_out: u64) {
         lock(&self.0.record).answered(call, outcome, status, bytes_out);
     }
 
