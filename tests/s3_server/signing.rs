@@ -165,3 +165,11 @@ async fn clients_are_told_apart_by_their_keys() {
     }
     assert_eq!(hits.count(), 1);
 }
+
+#[tokio::test]
+async fn a_public_server_asks_for_no_signature() {
+    let server = S3Server::new(Config { public: true, ..Config::aws() });
+    assert_eq!(server.raw(Method::PUT, "x").body("x").deliver().await.unwrap().status, 200);
+    store(&server, "a").head(&Path::from("x")).await.unwrap();
+    assert!(server.record().iter().all(|entry| !entry.call.headers.contains_key("authorization")));
+}

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use object_store::aws::AmazonS3;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, WriteMultipart};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, WriteMultipart};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -34,6 +34,24 @@ async fn a_client_works_and_tries_again() {
     store.delete(&path).await.unwrap();
 }
 
+/// object_store sends again what can't have arrived, or does no harm: both ways in must look the same to it.
+#[tokio::test]
+async fn a_client_sees_the_same_failures_without_a_socket() {
+    let server = small();
+    let listener = server.listen().await.unwrap();
+    let connected = server.builder("http://s3.test").with_http_connector(server.connector("a")).build().unwrap();
+    for (way, store) in [("socket", client(&server, &listener)), ("connector", connected)] {
+        // A conditional PUT is only sent again if the connection was closed without a word.
+        for (failure, requests) in [(Failure::Reset, 1), (Failure::Close, 2)] {
+            let path = Path::from(format!("{way}-{failure:?}"));
+            server.reset();
+            server.fault(Rule::new(Outcome::Fail(failure)));
+            let put = store.put_opts(&path, "x".into(), PutMode::Create.into()).await;
+            assert_eq!((put.is_ok(), server.counts().total().requests), (requests == 2, requests), "{path}: {put:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_large_object_comes_back_whole() {
     let server = S3Server::new(Config::aws());
@@ -41,9 +59,7 @@ async fn a_large_object_comes_back_whole() {
     let store = client(&server, &listener);
     let path = Path::from("big");
     let body: Vec<u8> = (0..12_u32 << 20).map(|at| (at % 251) as u8).collect();
-    let mut upload = WriteMultipart::new(
-        object_store::ObjectStore::put_multipart_opts(&store, &path, Default::default()).await.unwrap(),
-    );
+    let mut upload = WriteMultipart::new(store.put_multipart_opts(&path, Default::default()).await.unwrap());
     upload.write(&body);
     upload.finish().await.unwrap();
     assert_eq!(server.counts().of(Op::UploadPart).requests, 3);

@@ -221,7 +221,11 @@ pub fn encode(text: &str, slash: bool) -> String {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(byte.into()),
             b'/' if slash => out.push('/'),
-            byte => out.push_str(&format!("%{byte:02X}")),
+            byte => {
+                let digits = [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0'));
+                out.push('%');
+                out.extend(digits.map(|digit| digit.to_ascii_uppercase()));
+            }
         }
     }
     out

@@ -13,6 +13,8 @@ pub struct Config {
     pub region: String,
     /// The access keys, with what belongs to them.
     pub keys: BTreeMap<String, Secret>,
+    /// Anyone may do anything: signatures are neither asked for nor checked. Where thousands of runs matter more.
+    pub public: bool,
 
     /// The smallest part but the last, in bytes. Scale it down, and protocol tests are small.
     pub min_part: u64,
@@ -58,6 +60,7 @@ impl Config {
             bucket: String::from("bucket"),
             region: String::from("us-east-1"),
             keys: BTreeMap::from([(String::from("test-key"), secret)]),
+            public: false,
             min_part: 5 * MIB,
             max_part: 5 * 1024 * MIB,
             max_parts: 10_000,

@@ -181,11 +181,10 @@ fn check_signed_headers(call: &Call, claim: &Claim<'_>) -> Result<(), Refusal> {
 }
 
 fn canonical_request(call: &Call, claim: &Claim<'_>) -> String {
-    let mut query: Vec<_> =
-        call.query.iter().filter(|(name, _)| !(claim.presigned && name == "X-Amz-Signature")).collect();
-    query.sort_unstable_by_key(|(name, value)| (encode(name, false), encode(value, false)));
-    let query: Vec<_> =
-        query.into_iter().map(|(name, value)| format!("{}={}", encode(name, false), encode(value, false))).collect();
+    let query = call.query.iter().filter(|(name, _)| !(claim.presigned && name == "X-Amz-Signature"));
+    let mut query: Vec<_> = query.map(|(name, value)| (encode(name, false), encode(value, false))).collect();
+    query.sort_unstable();
+    let query: Vec<_> = query.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut headers = String::new();
     for name in claim.signed_headers.split(';') {
         let values: Vec<_> = match name {
