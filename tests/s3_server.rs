@@ -1,7 +1,5 @@
 //! The S3 server that the other tests rely on, tried with object_store's client and with requests signed by hand.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod conditions;
 mod control;
 mod interleavings;
