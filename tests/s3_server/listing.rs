@@ -38,6 +38,7 @@ async fn pages(server: &crate::support::s3::S3Server, query: &str, size: usize) 
             server.raw(Method::GET, &format!("?list-type=2&max-keys={size}{query}{token}")).send().await.unwrap();
         assert_eq!(answer.status, 200, "{}", answer.body);
         pages += 1;
+        assert!(pages < 100, "the listing has no end: {found:?}");
         let before = found.len();
         for line in answer.body.split("<Contents>").skip(1) {
             found.push(line.split_once("<Key>").unwrap().1.split_once('<').unwrap().0.to_owned());
@@ -105,6 +106,7 @@ async fn uploads_and_parts_have_pages() {
         let (mut found, mut marker) = (Vec::new(), String::new());
         loop {
             let answer = server.raw(Method::GET, &format!("?uploads&max-uploads={size}{marker}")).send().await.unwrap();
+            assert!(found.len() <= uploads.len(), "the listing has no end: {found:?}");
             for upload in answer.body.split("<Upload>").skip(1) {
                 let text = |name: &str| {
                     upload.split_once(&format!("<{name}>")).unwrap().1.split_once('<').unwrap().0.to_owned()
