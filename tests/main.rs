@@ -14,6 +14,7 @@ mod power_cut;
 mod server;
 mod support;
 mod inmemory;
+mod s3;
 mod s3_server;
 pub mod support;
 mod third_party;
