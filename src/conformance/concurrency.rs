@@ -83,6 +83,9 @@ pub(super) async fn two_writers_never_mix(t: &mut Context) {
 }
 
 pub(super) async fn of_two_appends_at_one_size_one_wins(t: &mut Context) {
+    if !t.can().exclusive_writers {
+        return t.skip("this driver does not keep a second writer out");
+    }
     for on_failure in [OnFailure::KeepPrefix, OnFailure::Discard] {
         for round in 0..20 {
             let at = format!("/{on_failure:?}/{round}");
@@ -117,6 +120,9 @@ pub(super) async fn of_two_appends_at_one_size_one_wins(t: &mut Context) {
 }
 
 pub(super) async fn of_two_creators_one_wins(t: &mut Context) {
+    if !t.can().exclusive_writers {
+        return t.skip("this driver does not keep a second writer out");
+    }
     for round in 0..20 {
         let at = format!("/{round}");
         let writers = [Data(107), Data(108)].map(|data| {
@@ -275,6 +281,9 @@ async fn meanwhile<F: Future>(t: &Context, data: Data, doing: F) -> (F::Output, 
 }
 
 pub(super) async fn put_content_during_a_write_wins_or_is_refused(t: &mut Context) {
+    if !t.can().exclusive_writers {
+        return t.skip("this driver does not keep a second writer out");
+    }
     let (data, driver, at) = (Data(110), t.driver(), path("/file"));
     match meanwhile(t, data, driver.put_content(&at, Bytes::from_static(b"put"))).await {
         (Ok(()), written) => {
@@ -290,6 +299,9 @@ pub(super) async fn put_content_during_a_write_wins_or_is_refused(t: &mut Contex
 }
 
 pub(super) async fn delete_during_a_write_wins_or_is_refused(t: &mut Context) {
+    if !t.can().exclusive_writers {
+        return t.skip("this driver does not keep a second writer out");
+    }
     let (data, driver, at) = (Data(111), t.driver(), path("/file"));
     match meanwhile(t, data, driver.delete(&at)).await {
         (Ok(()), written) => {
@@ -305,6 +317,9 @@ pub(super) async fn delete_during_a_write_wins_or_is_refused(t: &mut Context) {
 }
 
 pub(super) async fn a_file_made_anew_during_a_write_is_spared(t: &mut Context) {
+    if !t.can().exclusive_writers {
+        return t.skip("this driver does not keep a second writer out");
+    }
     let (data, driver, at) = (Data(112), t.driver(), path("/file"));
     let again = async {
         driver.delete(&at).await?;
@@ -320,6 +335,9 @@ pub(super) async fn a_file_made_anew_during_a_write_is_spared(t: &mut Context) {
 }
 
 pub(super) async fn a_move_during_a_write_wins_or_is_refused(t: &mut Context) {
+    if !t.can().exclusive_writers {
+        return t.skip("this driver does not keep a second writer out");
+    }
     let (data, driver) = (Data(113), t.driver());
     match meanwhile(t, data, driver.move_to(&path("/file"), &path("/moved"))).await {
         (Ok(()), written) => {
@@ -338,6 +356,9 @@ pub(super) async fn a_move_during_a_write_wins_or_is_refused(t: &mut Context) {
 }
 
 pub(super) async fn a_move_onto_a_file_that_is_written_wins_or_is_refused(t: &mut Context) {
+    if !t.can().exclusive_writers {
+        return t.skip("this driver does not keep a second writer out");
+    }
     t.put("/other", "moved here").await;
     let (data, driver) = (Data(114), t.driver());
     match meanwhile(t, data, driver.move_to(&path("/other"), &path("/file"))).await {
