@@ -148,7 +148,8 @@ impl HttpConnector for Connector {
 impl HttpService for Connector {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let (parts, body) = request.into_parts();
-        let body = body.collect().await?.to_bytes();
+        // A copy, as a socket makes one: what is stored must not pin what the caller holds.
+        let body = Bytes::copy_from_slice(&body.collect().await?.to_bytes());
         match self.server.handle(Some(&self.client), parts, body).await {
             Reply::Answer(answer, cut) => {
                 let body = |body: Sent| {
