@@ -2,7 +2,6 @@
 
 mod conformance;
 
-
 use std::sync::Arc;
 
 use futures::StreamExt;

@@ -80,7 +80,9 @@ impl Store {
                 return Ok(There::Growing(held));
             }
         }
-        if options.expected == Expected::Absent && options.completion == Completion::EndOfStream {
+        // Where conditions are honoured, the request that creates the file tells whether one is there.
+        let told = self.found.conditional_put;
+        if told && options.expected == Expected::Absent && options.completion == Completion::EndOfStream {
             return Ok(There::Nothing(None));
         }
         for _ in 0..3 {
@@ -103,8 +105,7 @@ impl Store {
                 Expected::Size(size) => size == 0 && options.completion != Completion::EndOfStream,
                 Expected::Any => false,
             };
-            // Where nothing is expected, the request that creates the file tells.
-            if absent {
+            if told && absent {
                 return Ok(There::Nothing(dead));
             }
             return Ok(match self.object(path).await? {

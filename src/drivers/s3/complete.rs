@@ -79,7 +79,7 @@ impl Store {
         let object = self.object(path).await?;
         match held {
             _ if object.is_some() => Ok(()),
-            None => Err(self.why_missing(path).await),
+            None => Err(Error::new(ErrorKind::PathNotFound)),
             Some(held) if held.head.state == State::Sealed => self.complete(path, held).await,
             Some(held) => Writing::headed(self, path, held, WriteOptions::default()).seal().await,
         }

@@ -85,7 +85,7 @@ impl Store {
         }
         match self.object(path).await? {
             Some(object) => Ok(object),
-            None => Err(self.why_missing(path).await),
+            None => Err(Error::new(ErrorKind::PathNotFound)),
         }
     }
 

@@ -29,17 +29,9 @@ impl Store {
             }
         }
         if !is_there {
-            return Err(self.why_no_directory(path).await);
+            return Err(Error::new(ErrorKind::PathNotFound));
         }
         Ok(children.into_iter().collect())
-    }
-
-    async fn why_no_directory(&self, path: &StoragePath) -> Error {
-        match self.object(path).await {
-            Ok(Some(_)) => Error::new(ErrorKind::NotADirectory),
-            Ok(None) => Error::new(ErrorKind::PathNotFound),
-            Err(error) => error,
-        }
     }
 
     /// See [`walk`](crate::StorageDriver::walk): one flat listing.
@@ -56,6 +48,7 @@ impl Store {
                 Err(error) => Some((Err(error), None)),
             }
         })
+        .fuse()
         .boxed()
     }
 }
@@ -140,7 +133,7 @@ impl Walk {
                 continue;
             }
             if self.ended {
-                return if self.is_there { Ok(None) } else { Err(self.store.why_no_directory(&self.path).await) };
+                return if self.is_there { Ok(None) } else { Err(Error::new(ErrorKind::PathNotFound)) };
             }
             let (after, token) = (self.after.as_deref(), self.token.as_deref());
             let page: Page = self.store.client.list(&self.prefix, false, after, token, None).await?;

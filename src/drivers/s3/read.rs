@@ -26,7 +26,7 @@ impl Store {
 
     async fn open(self: &Arc<Self>, path: &StoragePath, range: ReadRange) -> Result<(Object, ByteStream)> {
         if path.is_root() {
-            return Err(Error::new(ErrorKind::IsADirectory));
+            return Err(Error::new(ErrorKind::PathNotFound));
         }
         let key = self.keys.object(path);
         let empty = matches!(range, ReadRange::Suffix(0)) || matches!(range, ReadRange::Bounded(a, Some(b)) if a >= b);
@@ -55,7 +55,7 @@ impl Store {
                 }
             }
         }
-        Err(self.why_missing(path).await)
+        Err(Error::new(ErrorKind::PathNotFound))
     }
 
     /// See [`stat`](crate::StorageDriver::stat). Never answered from the cache: sizes it tells are acknowledged.
@@ -75,9 +75,10 @@ impl Store {
         if let Some(object) = self.object(path).await? {
             return Ok(FileInfo::file(path.clone(), object.size, object.modified));
         }
-        match self.why_missing(path).await {
-            error if error.kind() == ErrorKind::IsADirectory => Ok(FileInfo::directory(path.clone(), None)),
-            error => Err(error),
+        if self.is_directory(path).await? {
+            Ok(FileInfo::directory(path.clone(), None))
+        } else {
+            Err(Error::new(ErrorKind::PathNotFound))
         }
     }
 

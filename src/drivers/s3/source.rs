@@ -41,7 +41,7 @@ pub(super) struct Source {
     peeked: Option<Option<Result<Bytes>>>,
     /// How many bytes may still come.
     room: u64,
-    /// How many came from the caller's stream, and fitted.
+    /// How many came from the caller's stream, also those that didn't fit.
     read: u64,
 }
 
@@ -108,13 +108,13 @@ impl Source {
             }
             Some(Ok(mut piece)) if self.room > 0 => {
                 // What fits comes now, the failure at the next call.
-                piece.truncate(self.room as usize);
+                self.peeked = Some(Some(Ok(piece.split_off(self.room as usize))));
                 self.read += self.room;
                 self.room = 0;
-                self.peeked = Some(Some(Ok(Bytes::from_static(&[0]))));
                 Some(Ok(piece))
             }
-            Some(Ok(_)) => {
+            Some(Ok(piece)) => {
+                self.read += piece.len() as u64;
                 let error =
                     Error::new(ErrorKind::SizeExceeded).with_detail("the stream has more bytes than the file may");
                 Some(Err(Broken::Stream(error)))
@@ -207,7 +207,7 @@ mod tests {
             }
         };
         assert_eq!(all, b"x\0\0abcd");
-        assert_eq!((broken.kind(), source.read()), (ErrorKind::SizeExceeded, 4));
+        assert_eq!((broken.kind(), source.read()), (ErrorKind::SizeExceeded, 6));
     }
 
     #[tokio::test]

@@ -109,15 +109,6 @@ impl Store {
         let page = self.client.list(&self.keys.directory(path), false, None, None, Some(1)).await?;
         Ok(!page.objects.is_empty())
     }
-
-    /// Why there is no file at a path that has no object: an uncommitted one, a directory, or nothing at all.
-    pub(super) async fn why_missing(&self, path: &StoragePath) -> Error {
-        match self.is_directory(path).await {
-            Ok(true) => Error::new(ErrorKind::IsADirectory),
-            Ok(false) => Error::new(ErrorKind::PathNotFound),
-            Err(error) => error,
-        }
-    }
 }
 
 /// Somebody else's change came in between.

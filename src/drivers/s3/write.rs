@@ -155,6 +155,11 @@ impl<'a> Writing<'a> {
         }
     }
 
+    /// The id of the file, which its object will carry.
+    pub(super) fn file(&self) -> Id {
+        self.held.head.file
+    }
+
     fn is_headed(&self) -> bool {
         matches!(self.target, Target::Head)
     }
