@@ -5,9 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
-use holdall::conformance::{Fetched, Harness};
-use holdall::drivers::{S3Config, S3Credentials};
+use holdall::conformance::{Fetched, Harness, cases};
+use holdall::drivers::S3Config;
 use holdall::{StorageDriver, UrlMethod};
+use object_store::ObjectStore;
+use object_store::aws::AmazonS3Builder;
+use object_store::client::{HttpConnector, HttpRequest, HttpRequestBody};
 use url::Url;
 
 use super::{config, open, scaled, small};
@@ -44,9 +47,20 @@ impl Harness for InMemoryServer {
     }
 
     async fn fetch(&self, method: UrlMethod, url: &Url, body: Bytes) -> Option<Fetched> {
-        let listener = self.server.listen().await.unwrap();
-        let _ = (method, url, body, listener);
-        None
+        let http = self.server.connector("url").connect(&object_store::ClientOptions::new()).unwrap();
+        let mut request = HttpRequest::new(HttpRequestBody::from(body));
+        *request.method_mut() = match method {
+            UrlMethod::Get => http::Method::GET,
+            UrlMethod::Head => http::Method::HEAD,
+            UrlMethod::Put => http::Method::PUT,
+        };
+        *request.uri_mut() = url.as_str().parse().unwrap();
+        let (parts, body) = http.execute(request).await.unwrap().into_parts();
+        let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        let headers = parts.headers.iter().map(header).collect();
+        Some(Fetched { status: parts.status.as_u16(), headers, body: body.bytes().await.unwrap() })
     }
 }
 
@@ -83,4 +97,48 @@ mod no_part_copy {
         scaled(Config { no_part_copy: true, random_etags: true, ..Config::aws() })
     }
     holdall::conformance_tests!(scaled_down, InMemoryServer::new(server(), small));
+}
+
+/// An engine that runs somewhere: one folder for each case.
+struct RealEngine {
+    url: String,
+    folder: String,
+}
+
+impl RealEngine {
+    fn config(&self) -> S3Config {
+        S3Config::from_url(&self.url).unwrap().root(&self.folder)
+    }
+}
+
+#[async_trait]
+impl Harness for RealEngine {
+    async fn open(&self) -> Arc<dyn StorageDriver> {
+        Arc::new(open(self.config()).await)
+    }
+
+    async fn leftovers(&self) -> Vec<String> {
+        let url = Url::parse(&self.url).unwrap();
+        let parameter = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+        let builder = AmazonS3Builder::from_env().with_bucket_name(url.host_str().unwrap()).with_allow_http(true);
+        let builder = parameter("endpoint").into_iter().fold(builder, |builder, endpoint| builder.with_endpoint(endpoint));
+        let builder = parameter("region").into_iter().fold(builder, |builder, region| builder.with_region(region));
+        let objects = builder.build().unwrap().list(Some(&self.folder.as_str().into()));
+        objects.map_ok(|object| object.location.to_string()).try_collect().await.unwrap()
+    }
+}
+
+/// `HOLDALL_TEST_S3` names an engine as `s3://bucket?endpoint=…&region=…`; credentials come from the environment.
+#[test]
+fn the_engine_that_the_environment_names() {
+    let Ok(url) = std::env::var("HOLDALL_TEST_S3") else { return };
+    let run = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    let failed: Vec<String> = cases()
+        .iter()
+        .filter_map(|case| {
+            let harness = RealEngine { url: url.clone(), folder: format!("{run}/{}", case.name) };
+            case.check(Arc::new(harness)).err().map(|message| format!("{}: {message}", case.name))
+        })
+        .collect();
+    assert!(failed.is_empty(), "{} cases failed:\n{}", failed.len(), failed.join("\n"));
 }

@@ -1,6 +1,8 @@
 //! The S3 driver, on the server in memory and on any engine that `HOLDALL_TEST_S3` names.
 
 mod conformance;
+mod counts;
+mod faults;
 
 use std::sync::Arc;
 

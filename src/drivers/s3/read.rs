@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::client::{HttpError, HttpResponse};
 
@@ -44,8 +44,9 @@ impl Store {
             };
             match found {
                 Some((object, None)) => return Ok((object, stream::empty().boxed())),
-                Some((object, Some((range, response)))) => {
-                    return Ok((object.clone(), body(self, key, object, range, response)));
+                Some((object, Some((got, response)))) => {
+                    let wanted = range.within(object.size);
+                    return Ok((object.clone(), body(self, key, object, (wanted, got.start), response)));
                 }
                 None if last => break,
                 None => {
@@ -87,9 +88,10 @@ impl Store {
         let store = Arc::clone(self);
         stream::once(async move {
             let asked = ReadRange::Bounded(range.start, Some(range.end));
-            let (object, range, response) =
+            let (object, got, response) =
                 store.client.get(&from.0, asked, Cond::Is(&from.1)).await.map_err(replaced)?;
-            Ok::<_, Error>(body(&store, from.0, object, range, response))
+            let wanted = asked.within(object.size);
+            Ok::<_, Error>(body(&store, from.0, object, (wanted, got.start), response))
         })
         .try_flatten()
         .boxed()
@@ -110,12 +112,13 @@ pub(super) fn version(object: &Object) -> Version {
     }
 }
 
-/// The bytes of an answer. If it breaks off, the rest is asked for, of the same version.
+/// The wanted bytes of an answer, which begins at or before them: an engine may answer with more than was asked for. If it
+/// breaks off, the rest is asked for, of the same version.
 pub(super) fn body(
     store: &Arc<Store>,
     key: String,
     object: Object,
-    range: Range<u64>,
+    (range, at): (Range<u64>, u64),
     response: HttpResponse,
 ) -> ByteStream {
     let state = Body {
@@ -124,6 +127,7 @@ pub(super) fn body(
         key,
         etag: object.etag,
         range,
+        at,
         stream: response.into_body().bytes_stream(),
     };
     stream::try_unfold(state, |mut state| async move {
@@ -149,6 +153,8 @@ struct Body {
     etag: Box<str>,
     /// What is still to come.
     range: Range<u64>,
+    /// Where the stream is.
+    at: u64,
     stream: BoxStream<'static, Result<Bytes, HttpError>>,
     pause: Backoff,
 }
@@ -156,8 +162,17 @@ struct Body {
 impl Body {
     async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         while !self.range.is_empty() {
+            if self.at > self.range.start {
+                return Err(Failure::other("the answer begins past what was asked for", None));
+            }
             let failure = match tokio::time::timeout(self.store.config.timeout, self.stream.next()).await {
                 Ok(Some(Ok(mut piece))) => {
+                    let before = (self.range.start - self.at).min(piece.len() as u64);
+                    self.at += piece.len() as u64;
+                    piece.advance(before as usize);
+                    if piece.is_empty() {
+                        continue;
+                    }
                     piece.truncate(usize::try_from(self.range.end - self.range.start).unwrap_or(usize::MAX));
                     self.range.start += piece.len() as u64;
                     return Ok(Some(piece));
@@ -171,10 +186,8 @@ impl Body {
             }
             tracing::debug!(key = %self.key, %failure, "asking for the rest");
             let rest = ReadRange::Bounded(self.range.start, Some(self.range.end));
-            let (_, range, response) = self.store.client.get(&self.key, rest, Cond::Is(&self.etag)).await?;
-            if range != self.range {
-                return Err(Failure::cut_short());
-            }
+            let (_, got, response) = self.store.client.get(&self.key, rest, Cond::Is(&self.etag)).await?;
+            self.at = got.start;
             self.stream = response.into_body().bytes_stream();
         }
         Ok(None)

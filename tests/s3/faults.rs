@@ -1,0 +1,1 @@
+//! A fault at every request in turn.
