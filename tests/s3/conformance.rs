@@ -119,9 +119,11 @@ impl Harness for RealEngine {
 
     async fn leftovers(&self) -> Vec<String> {
         let url = Url::parse(&self.url).unwrap();
-        let parameter = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+        let parameter =
+            |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
         let builder = AmazonS3Builder::from_env().with_bucket_name(url.host_str().unwrap()).with_allow_http(true);
-        let builder = parameter("endpoint").into_iter().fold(builder, |builder, endpoint| builder.with_endpoint(endpoint));
+        let builder =
+            parameter("endpoint").into_iter().fold(builder, |builder, endpoint| builder.with_endpoint(endpoint));
         let builder = parameter("region").into_iter().fold(builder, |builder, region| builder.with_region(region));
         let objects = builder.build().unwrap().list(Some(&self.folder.as_str().into()));
         objects.map_ok(|object| object.location.to_string()).try_collect().await.unwrap()

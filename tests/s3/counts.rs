@@ -81,7 +81,10 @@ async fn uploads_stay_within_their_requests_and_bytes() {
         (4 * MIB, 64 * KIB, 110, 12.0),
     ] {
         let took = upload(total, chunk).await;
-        assert!(took.0 <= requests && took.1 <= mib, "{total} bytes by {chunk} took {took:?}, not {requests} and {mib} MiB");
+        assert!(
+            took.0 <= requests && took.1 <= mib,
+            "{total} bytes by {chunk} took {took:?}, not {requests} and {mib} MiB"
+        );
     }
 }
 

@@ -1,32 +1,32 @@
 //! Taking a stream in: bytes gather to parts, parts go up in parallel, and the head follows.
 
+mod checkpoint;
+mod finish;
+
 use std::future::{Future, poll_fn};
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use super::cache::Held;
-use super::client::{Cond, Object};
-use super::head::{Head, MAX_PARTS, Segment, State};
+use super::client::Cond;
+use super::head::{Head, State};
 use super::keys::Id;
 use super::parts::{Job, Parts};
 use super::plan::MAX_OBJECT;
 use super::source::{Broken, Buffer, Source};
-use super::store::{Store, conflict, payload, random};
-use super::transport::Again;
-use crate::driver::{ByteStream, Completion, OnFailure, WriteOptions, collect};
+use super::store::{Store, payload, random};
+use crate::driver::{ByteStream, OnFailure, WriteOptions, collect};
 use crate::error::{Error, ErrorKind, Result};
 use crate::path::StoragePath;
 
 /// What each write may hold beside the budget.
 pub(super) const FREE: u64 = 256 << 10;
-/// While so many numbers are left, a writer keeps what it reserved and didn't use.
-const PLENTY: u32 = MAX_PARTS / 2;
 
 /// What an object may take the place of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,15 +160,15 @@ impl<'a> Writing<'a> {
         self.held.head.file
     }
 
-    fn is_headed(&self) -> bool {
+    pub(super) fn is_headed(&self) -> bool {
         matches!(self.target, Target::Head)
     }
 
-    fn keeps(&self) -> bool {
+    pub(super) fn keeps(&self) -> bool {
         self.options.on_failure == OnFailure::KeepPrefix
     }
 
-    fn tail_size(&self) -> u64 {
+    pub(super) fn tail_size(&self) -> u64 {
         if self.tail_cut { 0 } else { self.held.head.tail_size() }
     }
 
@@ -398,7 +398,7 @@ impl<'a> Writing<'a> {
     }
 
     /// Waits for a part.
-    async fn part(&mut self) -> Result<()> {
+    pub(super) async fn part(&mut self) -> Result<()> {
         if self.parts.is_running() {
             poll_fn(|cx| self.parts.poll_next(cx)).await?;
             self.settle();
@@ -410,7 +410,7 @@ impl<'a> Writing<'a> {
     }
 
     /// Waits for all parts.
-    async fn drain(&mut self) -> Result<()> {
+    pub(super) async fn drain(&mut self) -> Result<()> {
         while self.parts.held() > 0 {
             self.part().await?;
         }
@@ -418,7 +418,7 @@ impl<'a> Writing<'a> {
     }
 
     /// Sends the tail and the beginning of the buffer as a part of `most` bytes, or of what there is.
-    async fn cut(&mut self, most: u64) -> Result<()> {
+    pub(super) async fn cut(&mut self, most: u64) -> Result<()> {
         self.reserve_if_none().await?;
         let tail = self.tail_size();
         if self.room.is_none() && tail + self.buffer.len() > FREE {
@@ -435,296 +435,5 @@ impl<'a> Writing<'a> {
         self.tail_cut = true;
         self.parts.add(Job::Bytes(payload(pieces), self.room.take()));
         Ok(())
-    }
-
-    async fn reserve_if_none(&mut self) -> Result<()> {
-        if self.held.head.upload.is_none() || self.parts.numbers().is_empty() {
-            self.reserve().await?;
-        }
-        Ok(())
-    }
-
-    /// Makes part numbers ours: nobody has used them, and nobody will.
-    async fn reserve(&mut self) -> Result<()> {
-        self.become_headed().await?;
-        let headed = self.is_headed();
-        let head = &mut self.held.head;
-        if head.upload.is_none() {
-            head.upload = Some(self.store.client.create_upload(&self.key, head.file).await?.into());
-        }
-        let first = head.top + 1;
-        let left = MAX_PARTS - head.top.min(MAX_PARTS);
-        if left == 0 {
-            let detail = format!("all {MAX_PARTS} part numbers of the file are used up; parts would have to be larger");
-            return Err(Error::new(ErrorKind::SizeExceeded).with_detail(detail));
-        }
-        if headed {
-            head.top += (left / 256).clamp(1, 32);
-            head.owner = self.store.owner;
-            match &mut self.without {
-                None => self.write_head().await?,
-                Some(without) => {
-                    // Nothing of this write may show before its stream has ended well.
-                    (without.upload, without.top, without.owner) = (head.upload.clone(), head.top, head.owner);
-                    self.held.etag = self.store.put_head(self.path, without, Some(&self.held.etag)).await?;
-                }
-            }
-        } else {
-            head.top = MAX_PARTS;
-        }
-        let head = &self.held.head;
-        self.parts.reserve(head.upload.as_deref().unwrap_or_default(), first..head.top + 1);
-        self.parts.launch();
-        Ok(())
-    }
-
-    /// Writes the head, and then removes the segments that it names no more.
-    async fn write_head(&mut self) -> Result<()> {
-        self.held.etag = self.store.put_head(self.path, &mut self.held.head, Some(&self.held.etag)).await?;
-        (self.dirty, self.without) = (false, None);
-        let head = &self.held.head;
-        let named = head.segments.iter().map(|segment| segment.name).collect();
-        let gone = std::mem::replace(&mut self.named, named).into_iter().filter(|name| !self.named.contains(name));
-        let gone = gone.map(|name| self.store.keys.segment(head.file, name)).collect();
-        self.store.delete_segments(gone).await;
-        Ok(())
-    }
-
-    /// Turns a write that may go either way into one of an uncommitted file.
-    pub(super) async fn become_headed(&mut self) -> Result<()> {
-        let Target::Either(dead) = &self.target else { return Ok(()) };
-        let (dead, part_size) = (dead.clone(), self.held.head.part_size);
-        self.held = self.store.create(self.path, dead, part_size, self.options).await?;
-        self.without = (!self.keeps()).then(|| Box::new(self.held.head.clone()));
-        self.target = Target::Head;
-        Ok(())
-    }
-
-    /// Takes the parts that are done, in order, into the head; the first of them began with its tail.
-    fn settle(&mut self) {
-        let ready = self.parts.take_ready();
-        if ready.is_empty() {
-            return;
-        }
-        let head = &mut self.held.head;
-        head.parts.extend(ready);
-        if !matches!(self.options.completion, Completion::AtSize(_)) {
-            head.part_size = self.store.plan.next(head.parts.len() + self.parts.held(), head.part_size);
-        }
-        if self.tail_cut {
-            head.segments.clear();
-            head.inline = Bytes::new();
-            self.held.segments = Some(Vec::new());
-            self.tail_cut = false;
-        }
-        self.dirty = true;
-    }
-
-    /// Records what has arrived: the parts that are done, and the bytes after them if nothing is missing in between.
-    async fn checkpoint(&mut self, state: State) -> Result<()> {
-        self.since = 0;
-        if self.parts.held() == 0 && !self.buffer.is_empty() {
-            self.store_tail().await?;
-            self.dirty = true;
-        }
-        if self.dirty || state != self.held.head.state {
-            self.held.head.state = state;
-            self.write_head().await?;
-        }
-        Ok(())
-    }
-
-    /// Puts the buffer into the head, or with the head's own bytes into a segment.
-    async fn store_tail(&mut self) -> Result<()> {
-        let length = self.buffer.len();
-        let pieces = self.buffer.take(length);
-        let head = &mut self.held.head;
-        if head.inline.len() as u64 + length <= self.store.config.inline_limit {
-            let mut inline = BytesMut::with_capacity(head.inline.len() + length as usize);
-            inline.extend_from_slice(&head.inline);
-            pieces.iter().for_each(|piece| inline.extend_from_slice(piece));
-            head.inline = inline.freeze();
-            return Ok(());
-        }
-        let all: Vec<Bytes> =
-            std::iter::once(head.inline.clone()).filter(|inline| !inline.is_empty()).chain(pieces).collect();
-        let length = all.iter().map(|piece| piece.len() as u64).sum();
-        let body = payload(all.clone());
-        let mut pause = super::transport::Backoff::new(self.store.config.max_retries);
-        let name = loop {
-            // A try that got no answer goes out again under a new name, so that it can't land over what is recorded.
-            let name = random()?;
-            let key = self.store.keys.segment(head.file, name);
-            match self.store.client.put(&key, body.clone(), Cond::Any, None, Again::IfNotBegun).await {
-                Ok(_) => break name,
-                Err(failure) if failure.is_lost() && pause.wait().await => {}
-                Err(failure) => return Err(failure.into()),
-            }
-        };
-        head.segments.push(Segment { name, length });
-        head.inline = Bytes::new();
-        if let Some(segments) = &mut self.held.segments {
-            segments.extend(all);
-        }
-        Ok(())
-    }
-
-    /// The stream has ended, well or not.
-    async fn finish(mut self, broken: Option<Broken>) -> Result<()> {
-        let (keep, error) = match broken {
-            None => (true, None),
-            Some(Broken::Stream(error)) => (self.keeps(), Some(error)),
-            Some(Broken::Prefix(error)) => (false, Some(error)),
-        };
-        if let Some(error) = error.as_ref().filter(|_| !keep) {
-            self.give_up(error).await;
-        } else {
-            let whole = match self.options.completion {
-                Completion::EndOfStream => error.is_none() || matches!(self.target, Target::Object(_)),
-                Completion::AtSize(size) => self.size == size,
-                Completion::OnCommit => false,
-            };
-            self.end(whole).await?;
-        }
-        error.map_or(Ok(()), Err)
-    }
-
-    async fn end(&mut self, whole: bool) -> Result<()> {
-        if whole {
-            return self.end_object().await;
-        }
-        if matches!(self.target, Target::Object(_)) {
-            self.give_up(&Error::new(ErrorKind::AlreadyExists)).await;
-            let detail = "a complete file is there, and this write would leave it incomplete";
-            return Err(Error::new(ErrorKind::AlreadyExists).with_detail(detail));
-        }
-        self.become_headed().await?;
-        if let Err(error) = self.drain().await {
-            self.give_up(&error).await;
-            return Err(error);
-        }
-        self.checkpoint(State::Growing).await?;
-        self.give_back();
-        Ok(())
-    }
-
-    /// The file is whole: makes it an object.
-    async fn end_object(&mut self) -> Result<()> {
-        if !self.is_headed() && self.held.head.upload.is_none() {
-            return self.put_whole().await;
-        }
-        if let Err(error) = self.end_upload().await {
-            self.give_up(&error).await;
-            return Err(error);
-        }
-        match &self.target {
-            Target::Head => {
-                self.checkpoint(State::Sealed).await?;
-                self.store.complete(self.path, self.held.clone()).await
-            }
-            Target::Object(over) => {
-                let head = &self.held.head;
-                let upload = head.upload.as_deref().unwrap_or_default();
-                let completed =
-                    self.store.complete_upload(self.path, upload, head.file, &head.parts, over.cond()).await;
-                if let Err(error) = &completed {
-                    self.give_up(error).await;
-                }
-                completed
-            }
-            Target::Either(_) => Err(conflict("the file has no head")),
-        }
-    }
-
-    /// All bytes are in parts.
-    async fn end_upload(&mut self) -> Result<()> {
-        let left = |writing: &Self| writing.tail_size() + writing.buffer.len();
-        while left(self) > 0 {
-            if self.parts.held() < self.store.config.concurrency {
-                self.cut(self.held.head.part_size).await?;
-            } else {
-                self.part().await?;
-            }
-        }
-        if self.held.head.parts.is_empty() && self.parts.held() == 0 {
-            // An upload has at least one part.
-            self.cut(0).await?;
-        }
-        self.drain().await
-    }
-
-    /// PutObject: a short file, whole.
-    async fn put_whole(&mut self) -> Result<()> {
-        let length = self.buffer.len();
-        let body = payload(self.buffer.take(length));
-        let file = self.held.head.file;
-        let mut over = match &self.target {
-            Target::Object(over) => over.clone(),
-            _ => Over::Nothing,
-        };
-        let again = if over == Over::Anything { Again::Always } else { Again::IfNotBegun };
-        loop {
-            let failure = match self.store.client.put(&self.key, body.clone(), over.cond(), Some(file), again).await {
-                Ok(_) => return Ok(()),
-                Err(failure) => failure,
-            };
-            if !(failure.is_lost() || failure.is_precondition() || failure.is_not_found()) {
-                return Err(failure.into());
-            }
-            match self.store.object(self.path).await? {
-                Some(object) if object.id == Some(file) => return Ok(()),
-                Some(object) if failure.is_precondition() => over = self.unexpected(object, &over)?,
-                // Somebody deleted what was to be replaced; or nobody knows whether ours is still to come.
-                None if failure.is_lost() => return Err(failure.into()),
-                _ => return Err(conflict("somebody else replaced the file").with_source(failure)),
-            }
-        }
-    }
-
-    /// An object is there that was not: is it what the caller expected all the same?
-    fn unexpected(&self, object: Object, over: &Over) -> Result<Over> {
-        use crate::driver::Expected;
-        match self.options.expected {
-            Expected::Absent | Expected::Size(_) if *over == Over::Nothing => {
-                self.options.check(Some(object.size), 0, u64::MAX)?;
-                Ok(Over::This(object.etag))
-            }
-            _ => Err(conflict("somebody else replaced the file")),
-        }
-    }
-
-    /// The write has failed: what can be kept is recorded, what can't is aborted. The failure itself is told elsewhere.
-    async fn give_up(&mut self, error: &Error) {
-        if self.is_headed() {
-            if error.kind() == ErrorKind::Conflict || self.held.head.state != State::Growing {
-                return;
-            }
-            if let Some(without) = self.without.take() {
-                self.held.head = *without;
-                self.held.segments = self.held.head.segments.is_empty().then(Vec::new);
-            } else {
-                self.settle();
-                if self.checkpoint(State::Growing).await.is_err() {
-                    return;
-                }
-            }
-            self.give_back();
-        } else if let Some(upload) = &self.held.head.upload
-            && let Err(failure) = self.store.client.abort(&self.key, upload).await
-        {
-            tracing::debug!(path = %self.path, %failure, "left an upload behind");
-        }
-    }
-
-    /// Keeps the head for the next append.
-    fn give_back(&mut self) {
-        let mut held = self.held.clone();
-        held.numbers = self.parts.numbers();
-        if held.head.top > PLENTY && !held.numbers.is_empty() {
-            // The next checkpoint gives the numbers back: whoever holds the head may go on above those that were used.
-            held.head.top = held.numbers.start.saturating_sub(1);
-            held.numbers = 0..0;
-        }
-        self.store.cache.put(self.path, held);
     }
 }

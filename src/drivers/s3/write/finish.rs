@@ -1,0 +1,173 @@
+//! The end of a write: the object, or the head; or neither, after a failure.
+
+use super::super::client::Object;
+use super::super::head::{MAX_PARTS, State};
+use super::super::source::Broken;
+use super::super::store::{conflict, payload};
+use super::super::transport::Again;
+use super::{Over, Target, Writing};
+use crate::driver::{Completion, Expected};
+use crate::error::{Error, ErrorKind, Result};
+
+/// While so many numbers are left, a writer keeps what it reserved and didn't use.
+const PLENTY: u32 = MAX_PARTS / 2;
+
+impl Writing<'_> {
+    /// The stream has ended, well or not.
+    pub(super) async fn finish(mut self, broken: Option<Broken>) -> Result<()> {
+        let (keep, error) = match broken {
+            None => (true, None),
+            Some(Broken::Stream(error)) => (self.keeps(), Some(error)),
+            Some(Broken::Prefix(error)) => (false, Some(error)),
+        };
+        if let Some(error) = error.as_ref().filter(|_| !keep) {
+            self.give_up(error).await;
+        } else {
+            let whole = match self.options.completion {
+                Completion::EndOfStream => error.is_none() || matches!(self.target, Target::Object(_)),
+                Completion::AtSize(size) => self.size == size,
+                Completion::OnCommit => false,
+            };
+            self.end(whole).await?;
+        }
+        error.map_or(Ok(()), Err)
+    }
+
+    async fn end(&mut self, whole: bool) -> Result<()> {
+        if whole {
+            return self.end_object().await;
+        }
+        if matches!(self.target, Target::Object(_)) {
+            self.give_up(&Error::new(ErrorKind::AlreadyExists)).await;
+            let detail = "a complete file is there, and this write would leave it incomplete";
+            return Err(Error::new(ErrorKind::AlreadyExists).with_detail(detail));
+        }
+        self.become_headed().await?;
+        if let Err(error) = self.drain().await {
+            self.give_up(&error).await;
+            return Err(error);
+        }
+        self.checkpoint(State::Growing).await?;
+        self.give_back();
+        Ok(())
+    }
+
+    /// The file is whole: makes it an object.
+    pub(super) async fn end_object(&mut self) -> Result<()> {
+        if !self.is_headed() && self.held.head.upload.is_none() {
+            return self.put_whole().await;
+        }
+        if let Err(error) = self.end_upload().await {
+            self.give_up(&error).await;
+            return Err(error);
+        }
+        match &self.target {
+            Target::Head => {
+                self.checkpoint(State::Sealed).await?;
+                self.store.complete(self.path, self.held.clone()).await
+            }
+            Target::Object(over) => {
+                let head = &self.held.head;
+                let upload = head.upload.as_deref().unwrap_or_default();
+                let completed =
+                    self.store.complete_upload(self.path, upload, head.file, &head.parts, over.cond()).await;
+                if let Err(error) = &completed {
+                    self.give_up(error).await;
+                }
+                completed
+            }
+            Target::Either(_) => Err(conflict("the file has no head")),
+        }
+    }
+
+    /// All bytes are in parts.
+    async fn end_upload(&mut self) -> Result<()> {
+        let left = |writing: &Self| writing.tail_size() + writing.buffer.len();
+        while left(self) > 0 {
+            if self.parts.held() < self.store.config.concurrency {
+                self.cut(self.held.head.part_size).await?;
+            } else {
+                self.part().await?;
+            }
+        }
+        if self.held.head.parts.is_empty() && self.parts.held() == 0 {
+            // An upload has at least one part.
+            self.cut(0).await?;
+        }
+        self.drain().await
+    }
+
+    /// PutObject: a short file, whole.
+    async fn put_whole(&mut self) -> Result<()> {
+        let length = self.buffer.len();
+        let body = payload(self.buffer.take(length));
+        let file = self.held.head.file;
+        let mut over = match &self.target {
+            Target::Object(over) => over.clone(),
+            _ => Over::Nothing,
+        };
+        let again = if over == Over::Anything { Again::Always } else { Again::IfNotBegun };
+        loop {
+            let failure = match self.store.client.put(&self.key, body.clone(), over.cond(), Some(file), again).await {
+                Ok(_) => return Ok(()),
+                Err(failure) => failure,
+            };
+            if !(failure.is_lost() || failure.is_precondition() || failure.is_not_found()) {
+                return Err(failure.into());
+            }
+            match self.store.object(self.path).await? {
+                Some(object) if object.id == Some(file) => return Ok(()),
+                Some(object) if failure.is_precondition() => over = self.unexpected(object, &over)?,
+                // Somebody deleted what was to be replaced; or nobody knows whether ours is still to come.
+                None if failure.is_lost() => return Err(failure.into()),
+                _ => return Err(conflict("somebody else replaced the file").with_source(failure)),
+            }
+        }
+    }
+
+    /// An object is there that was not: is it what the caller expected all the same?
+    fn unexpected(&self, object: Object, over: &Over) -> Result<Over> {
+        match self.options.expected {
+            Expected::Absent | Expected::Size(_) if *over == Over::Nothing => {
+                self.options.check(Some(object.size), 0, u64::MAX)?;
+                Ok(Over::This(object.etag))
+            }
+            _ => Err(conflict("somebody else replaced the file")),
+        }
+    }
+
+    /// The write has failed: what can be kept is recorded, what can't is aborted. The failure itself is told elsewhere.
+    pub(super) async fn give_up(&mut self, error: &Error) {
+        if self.is_headed() {
+            if error.kind() == ErrorKind::Conflict || self.held.head.state != State::Growing {
+                return;
+            }
+            if let Some(without) = self.without.take() {
+                self.held.head = *without;
+                self.held.segments = self.held.head.segments.is_empty().then(Vec::new);
+            } else {
+                self.settle();
+                if self.checkpoint(State::Growing).await.is_err() {
+                    return;
+                }
+            }
+            self.give_back();
+        } else if let Some(upload) = &self.held.head.upload
+            && let Err(failure) = self.store.client.abort(&self.key, upload).await
+        {
+            tracing::debug!(path = %self.path, %failure, "left an upload behind");
+        }
+    }
+
+    /// Keeps the head for the next append.
+    fn give_back(&mut self) {
+        let mut held = self.held.clone();
+        held.numbers = self.parts.numbers();
+        if held.head.top > PLENTY && !held.numbers.is_empty() {
+            // The next checkpoint gives the numbers back: whoever holds the head may go on above those that were used.
+            held.head.top = held.numbers.start.saturating_sub(1);
+            held.numbers = 0..0;
+        }
+        self.store.cache.put(self.path, held);
+    }
+}
