@@ -125,7 +125,9 @@ async fn a_fault_at_any_request_loses_nothing() {
                 let hits = server.fault(Rule::new(outcome).skip(at));
                 upload(&driver, way, &mut 0).await;
                 assert_eq!(hits.count(), 1, "{way:?} {at}");
-                server.take_late().into_iter().for_each(|late| drop(late.land()));
+                for late in server.take_late() {
+                    late.land();
+                }
                 let content = driver.get_content(&path("/dir/file")).await.unwrap();
                 assert!(content == data(TOTAL), "{way:?} {at} {outcome:?}");
                 assert_clean(&server).await;
@@ -145,7 +147,7 @@ async fn a_crash_before_or_after_any_request_loses_nothing() {
                 let gate = server.gate_when(move |_| seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == at);
                 let mut acknowledged = 0;
                 {
-                    let upload = std::pin::pin!(upload(&driver, way, &mut acknowledged));
+                    let upload = Box::pin(upload(&driver, way, &mut acknowledged));
                     let stopped = std::pin::pin!(gate.next("driver"));
                     match select(upload, stopped).await {
                         Either::Left(_) => panic!("{way:?} {at}: the request never came"),

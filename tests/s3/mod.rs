@@ -3,6 +3,8 @@
 mod conformance;
 mod counts;
 mod faults;
+mod interleavings;
+mod memory;
 
 use std::sync::Arc;
 

@@ -6,31 +6,11 @@
 //! own. So each byte is sent about twice at most, however small the appends are, and one conditional PUT of the head makes
 //! an append count. A writer that lost the head to another one can't take an acknowledged byte away.
 //!
-//! # What is promised, and where
-//! [`S3Driver::open`] tries the engine. Where conditional writes are honoured (AWS, MinIO, R2, versitygw), two writers on
-//! one path, also on two machines, never both succeed ([`Capabilities::exclusive_writers`]). Where they are ignored
-//! (Garage), there must be one writer to a path at a time.
-//!
-//! - [`put_content`](StorageDriver::put_content) onto an uncommitted file: the new object wins. The other writer learns it
-//!   by a `Conflict`, at the latest when it completes; what it acknowledged since then is hidden.
-//! - A PutObject that got no answer may be done within a request's time-out: then it can bring a path back that was deleted
-//!   meanwhile. Paths with random ids, which are never used again, don't meet this.
-//! - [`sweep`](StorageDriver::sweep) must be told a time that is longer than any request can take; an hour is plenty.
-//! - Rules of the bucket that abort multipart uploads end uncommitted files. Cloudflare R2 does so after 7 days unless told
-//!   otherwise.
-//! - An uncommitted file can be cut back within its tail and at the border of a part; inside a part that is
-//!   `UnsupportedMethod`.
-//!
-//! # Memory
-//! All writes of a driver share [`S3Config::memory_budget`]; each has 256 KiB beside it, and
-//! [`S3Config::head_cache`] keeps heads and tails between appends. Nothing goes to temporary files. The largest part that
-//! fits bounds the largest file.
-//!
 //! # The parts
-//! [`config`] and [`params`] say where the bucket is. [`client`] knows the requests, [`transport`] signs, sends and repeats
-//! them, [`failure`] says what became of them. [`keys`], [`head`] and [`cache`] are the state of uncommitted files;
-//! [`heads`] wins and drops it. [`begin`] looks what is there and [`write`](mod@write) takes a stream in, with [`source`],
-//! [`parts`] and [`plan`]; [`complete`] makes the object. The others are named for what they do.
+//! `config` and `params` say where the bucket is. `client` knows the requests, with `xml`; `transport` signs, sends and
+//! repeats them, `failure` says what became of them. `keys`, `head` and `cache` are the state of uncommitted files; `heads`
+//! wins and drops it. `begin` looks what is there and `write` takes a stream in, with `source`, `parts` and `plan`;
+//! `complete` makes the object. The others are named for what they do.
 
 mod begin;
 mod cache;
@@ -78,6 +58,29 @@ use crate::path::StoragePath;
 const NAME: &str = "s3";
 
 /// A [`StorageDriver`] over a bucket, or a folder of one. A clone shares all with the first.
+///
+/// A file that is written in one call, or completed, is an object at the key of its path, as other tools write and read
+/// them. Until it is complete, it is kept below `~uncommitted` and `~segment`, where no path leads.
+///
+/// # What is promised, and where
+/// [`open`](Self::open) tries the engine. Where conditional writes are honoured (AWS, MinIO, R2, versitygw), two writers on
+/// one path, also on two machines, never both succeed ([`Capabilities::exclusive_writers`]). Where they are ignored
+/// (Garage), there must be one writer to a path at a time.
+///
+/// - [`put_content`](StorageDriver::put_content) onto an uncommitted file: the new object wins. The other writer learns it
+///   by a `Conflict`, at the latest when it completes; what it acknowledged since then is hidden.
+/// - A PutObject that got no answer may be done within a request's time-out: then it can bring a path back that was deleted
+///   meanwhile. Paths with random ids, which are never used again, don't meet this.
+/// - [`sweep`](StorageDriver::sweep) must be told a time that is longer than any request can take; an hour is plenty.
+/// - Rules of the bucket that abort multipart uploads end uncommitted files. Cloudflare R2 does so after 7 days unless told
+///   otherwise.
+/// - An uncommitted file can be cut back within its tail and at the border of a part; inside a part that is
+///   `UnsupportedMethod`.
+///
+/// # Memory
+/// All writes of a driver share [`S3Config::memory_budget`]; each has 256 KiB beside it, and
+/// [`S3Config::head_cache`] keeps heads and tails between appends. Nothing goes to temporary files. The largest part that
+/// fits bounds the largest file.
 #[derive(Clone)]
 pub struct S3Driver {
     store: Arc<Store>,

@@ -125,7 +125,7 @@ mod tests {
     fn a_known_total_fits_half_of_the_numbers() {
         for total in [0, 1, 8 * MIB, 39 * GIB, 40 * GIB, 300 * GIB, MAX_OBJECT] {
             let size = plan(&roomy()).first(Some(total)).unwrap();
-            assert!(size >= 8 * MIB && size <= S3_MAX_PART);
+            assert!((8 * MIB..=S3_MAX_PART).contains(&size));
             assert!(total.div_ceil(size) <= 5000, "{total}");
         }
         assert_eq!(plan(&S3Config::new("b")).first(Some(300 * GIB)), Ok(62 * MIB));

@@ -1,0 +1,34 @@
+//! One budget for all writes.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use holdall::{Completion, StorageDriver, WriteOptions};
+
+use super::{KIB, MIB, config, data, open, path, stream};
+use crate::support::s3::{Config, S3Server};
+
+#[tokio::test]
+async fn writers_that_share_room_for_one_part_all_end() {
+    let server = S3Server::new(Config { public: true, ..Config::aws() }.scaled(512 * KIB));
+    let driver = config(&server).min_part_size(512 * KIB).part_size(512 * KIB).copy_part_size(MIB);
+    let driver = open(driver.memory_budget(512 * KIB).head_cache(0)).await;
+    let all = data(2 * MIB + 300 * KIB);
+    let writers = (0..12).map(|n| {
+        let (driver, all) = (driver.clone(), all.clone());
+        async move {
+            let at = path(&format!("/{n}"));
+            let completion = match n % 3 {
+                0 => Completion::EndOfStream,
+                1 => Completion::OnCommit,
+                _ => Completion::AtSize(all.len() as u64),
+            };
+            let options = WriteOptions { completion, ..WriteOptions::default() };
+            driver.write_stream(&at, 0, stream(&all), options).await.unwrap();
+            driver.commit(&at).await.unwrap();
+            assert!(driver.get_content(&at).await.unwrap() == all, "{completion:?}");
+        }
+    });
+    tokio::time::timeout(Duration::from_secs(120), join_all(writers)).await.expect("none waits for ever");
+    assert_eq!(server.keys().len(), 12, "{:?}", server.keys());
+}
