@@ -106,8 +106,10 @@ impl Failure {
 
     /// The condition of the request did not hold, or there was nothing to hold it against.
     pub(super) fn is_precondition(&self) -> bool {
+        // Engines that keep objects as files answer 409 as well where one is in the way.
         self.fate == Fate::Refused
             && matches!(self.status, Some(StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT))
+            && !matches!(&*self.code, "ObjectParentIsFile" | "ExistingObjectIsDirectory")
     }
 
     /// Whether the range starts at or past the end of the object.
@@ -211,6 +213,7 @@ mod tests {
             (404, "NoSuchBucket", ErrorKind::Backend, false),
             (403, "AccessDenied", ErrorKind::PermissionDenied, false),
             (412, "PreconditionFailed", ErrorKind::Conflict, false),
+            (409, "ObjectParentIsFile", ErrorKind::NotADirectory, false),
             (503, "SlowDown", ErrorKind::Backend, true),
             (500, "InternalError", ErrorKind::Backend, true),
             (501, "NotImplemented", ErrorKind::UnsupportedMethod, false),
