@@ -11,11 +11,9 @@ mod inmemory;
 mod model;
 #[cfg(target_os = "linux")]
 mod power_cut;
-mod server;
-mod support;
-mod inmemory;
 mod s3;
 mod s3_server;
+mod server;
 pub mod support;
 mod third_party;
 mod tus;
