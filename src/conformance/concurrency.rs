@@ -1,7 +1,7 @@
 //! Many at once, on several threads.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -193,26 +193,29 @@ pub(super) async fn put_content_is_atomic(t: &mut Context) {
         driver.put_content(&path("/file"), data.bytes(0..size)).await.expect("a put works beside readers");
     };
     put(&*t.driver(), 0).await;
-    let enough = Arc::new(AtomicBool::new(false));
-    let (driver, stop) = (t.driver(), enough.clone());
+    // Puts count from the first read on, and reads go on until there were enough, so that they do meet.
+    let (reads, puts, enough) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)), 60);
+    let (driver, read, done) = (t.driver(), reads.clone(), puts.clone());
     let writer = tokio::spawn(async move {
         let mut number = 0;
-        while number < 60 || !stop.load(Ordering::SeqCst) {
+        while read.load(Ordering::SeqCst) < enough || done.load(Ordering::SeqCst) < enough {
+            let is_read = read.load(Ordering::SeqCst) > 0;
             number += 1;
             put(&*driver, number).await;
+            done.fetch_add(u64::from(is_read), Ordering::SeqCst);
             tokio::task::yield_now().await;
         }
         number
     });
-    for _ in 0..60 {
+    while !writer.is_finished() {
         let (info, stream) = t.read("/file", ReadRange::FULL).await;
         let got = concat(stream).await;
         assert_eq!(info.size, got.len() as u64, "info and bytes are of the same version");
         let is = |(data, size): (Data, u64)| got.len() as u64 == size && data.mismatch(0, &got).is_none();
         assert!((0..50).any(|number| is(content(number))), "a reader sees one content or another, never a mixture");
+        reads.fetch_add(1, Ordering::SeqCst);
         tokio::task::yield_now().await;
     }
-    enough.store(true, Ordering::SeqCst);
     let (data, size) = content(writer.await.expect("the writer ends"));
     t.assert_data("/file", data, size).await;
 }

@@ -339,11 +339,9 @@ impl StorageDriver for Broken {
             PutIsNotAtomic => {
                 let (first, second) = (content.slice(..content.len() / 2), content.slice(content.len() / 2..));
                 self.inner.put_content(path, first).await?;
-                // Until somebody reads, if anybody does.
+                // Until somebody reads; those who put before anybody did don't wait.
                 let reads = self.seen.reads.load(SeqCst);
-                let mut patience = 100_000;
-                while patience > 0 && self.seen.reads.load(SeqCst) == reads {
-                    patience -= 1;
+                while reads > 0 && self.seen.reads.load(SeqCst) == reads {
                     tokio::task::yield_now().await;
                 }
                 let at = (content.len() / 2) as u64;
