@@ -139,6 +139,10 @@ impl Store {
                 make_first = false;
                 continue;
             }
+            if created {
+                // Who looked at it before it was locked may have taken the mark off.
+                self.mark(&file, &stat).at(path)?;
+            }
             if !created && let Err(error) = check(Some(size(&stat))) {
                 drop(file);
                 if self.is_marked(&stat) {

@@ -35,6 +35,21 @@ async fn a_file_is_marked_while_it_is_written_and_not_after() {
     }
 }
 
+#[test]
+fn a_new_file_that_a_look_settled_first_is_marked_again_before_its_first_byte() {
+    let fixture = Fixture::new(Durability::EveryWrite);
+    let (store, at) = (&fixture.driver.store, &path("/file"));
+    // A stat that came between the making and the locking took the mark off.
+    std::fs::write(fixture.file("/file"), "").unwrap();
+    let newborn = target::Newborn::for_test(store, at);
+    let found = store.find_target(at, 0, WriteOptions::default(), true, Some(newborn)).unwrap();
+    let target::Found::Target(mut target) = found else { panic!("nobody has it locked") };
+    target.append(&[Bytes::from_static(b"a")]).unwrap();
+    assert!(is_marked(&fixture, "/file"));
+    target.finish(true).unwrap();
+    assert!(!is_marked(&fixture, "/file"));
+}
+
 #[tokio::test]
 async fn what_a_crash_left_unsynced_is_settled_by_the_next_look_or_write() {
     let fixture = Fixture::new(Durability::EveryWrite);
