@@ -149,13 +149,13 @@ impl TempDir {
             }
             removed += 1;
         }
-        // Then the files by which the dead were known.
+        // Then the files by which the dead were known, locked until they are gone: one may be of an instance that begins.
         for (name, _) in found.iter().filter(|(name, _)| is_instance(name)) {
-            let is_dead = match dead.remove(name) {
-                Some(known) => known.is_some(),
-                None => self.find_dead(name)?.is_some(),
+            let dead = match dead.remove(name) {
+                Some(known) => known,
+                None => self.find_dead(name)?,
             };
-            if is_dead && !kept.contains(&**name) {
+            if dead.is_some() && !kept.contains(&**name) {
                 _ = rustix::fs::unlinkat(&dir, &**name, AtFlags::empty());
             }
         }
