@@ -193,3 +193,20 @@ fn a_clone_is_the_same_files() {
         assert_eq!(driver.clone().get_content(&path("/file")).await.unwrap(), "content");
     });
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_is_refused_leaves_the_file_to_the_next_one() {
+    let driver = InMemoryDriver::new().lock_wait(Duration::from_secs(3600));
+    let at = &path("/file");
+    let (feed, fed) = futures::channel::mpsc::unbounded();
+    let mut first = driver.write_stream(at, 0, fed.boxed(), ANY);
+    assert!(futures::poll!(&mut first).is_pending());
+    let mut refused = driver.write_stream(at, 9, pieces(vec![]), ANY.expecting(Expected::Size(9)));
+    let mut next = driver.write_stream(at, 0, pieces(vec!["next".into()]), ANY);
+    assert!(futures::poll!(&mut refused).is_pending());
+    assert!(futures::poll!(&mut next).is_pending());
+    drop(feed);
+    first.await.unwrap();
+    assert_eq!(refused.await.unwrap_err().kind(), ErrorKind::InvalidOffset);
+    assert_eq!(next.await.unwrap(), 4);
+}

@@ -76,10 +76,12 @@ impl File {
         Arc::new(Self { state: Mutex::new(state), released: Notify::new() })
     }
 
-    /// Waits until the writer of now may be gone.
+    /// Waits until the writer of now may be gone. While there is none, each waiter wakes the next one, since it may be
+    /// refused itself.
     pub(super) async fn released(&self) {
         self.released.notified().await;
-        if self.state().detached {
+        let state = self.state();
+        if state.writer == 0 || state.detached {
             self.released.notify_one();
         }
     }
