@@ -23,6 +23,8 @@ pub(super) struct InfoCache {
 struct Generations {
     young: HashMap<UploadId, Cached>,
     old: HashMap<UploadId, Cached>,
+    /// How many uploads ended so far.
+    ended: u64,
 }
 
 /// An info as it was in the backend at a moment.
@@ -49,16 +51,33 @@ impl InfoCache {
     }
 
     pub(super) fn insert(&self, cached: Cached) {
+        self.with(|generations, limit| generations.insert(cached, limit));
+    }
+
+    /// How many uploads ended so far, for [`insert_unless_ended`](Self::insert_unless_ended).
+    pub(super) fn ended(&self) -> u64 {
+        self.with(|generations, _| generations.ended)
+    }
+
+    /// Keeps an info that was being read since there were so many [`ended`](Self::ended) uploads, unless one more ended
+    /// meanwhile: that may be this one.
+    pub(super) fn insert_unless_ended(&self, cached: Cached, ended: u64) {
         self.with(|generations, limit| {
-            generations.old.remove(&cached.info.id);
-            generations.insert(cached, limit);
+            if generations.ended == ended {
+                generations.insert(cached, limit);
+            }
         });
     }
 
     pub(super) fn remove(&self, id: &UploadId) {
+        self.with(|generations, _| generations.remove(id));
+    }
+
+    /// Removes the info of an upload that ends here, also for those who are reading it.
+    pub(super) fn end(&self, id: &UploadId) {
         self.with(|generations, _| {
-            generations.young.remove(id);
-            generations.old.remove(id);
+            generations.ended += 1;
+            generations.remove(id);
         });
     }
 
@@ -69,10 +88,16 @@ impl InfoCache {
 }
 
 impl Generations {
+    fn remove(&mut self, id: &UploadId) {
+        self.young.remove(id);
+        self.old.remove(id);
+    }
+
     fn insert(&mut self, cached: Cached, limit: usize) {
         if limit == 0 {
             return;
         }
+        self.old.remove(&cached.info.id);
         if self.young.len() >= limit {
             self.old = mem::take(&mut self.young);
         }

@@ -325,12 +325,15 @@ impl Store {
 
     /// The info of an upload as it is in the backend.
     pub(super) async fn fetch(&self, id: &UploadId) -> Result<Cached, UploadError> {
+        let ended = self.cache.ended();
         let gone = match self.read_info(id).await {
-            Ok((InfoFile { info, terminated: false }, size)) => return Ok(self.remember(info, size)),
+            Ok((InfoFile { info, terminated: false }, size)) => {
+                return Ok(self.keep(info, size, |cached| self.cache.insert_unless_ended(cached, ended)));
+            }
             Ok(_) => terminated(id),
             Err(error) => error,
         };
-        self.forget(id);
+        self.cache.remove(id);
         Err(gone)
     }
 
@@ -358,18 +361,22 @@ impl Store {
         Ok((InfoFile::from_json(&json, id, self.data_path(id)?)?, json.len()))
     }
 
-    /// Keeps an info that was just read from the backend or written to it, if it won't change any more.
-    pub(super) fn remember(&self, info: UploadInfo, size: usize) -> Cached {
+    /// Keeps an info that was just written to the backend, if it won't change any more.
+    fn remember(&self, info: UploadInfo, size: usize) -> Cached {
+        self.keep(info, size, |cached| self.cache.insert(cached))
+    }
+
+    fn keep(&self, info: UploadInfo, size: usize, insert: impl FnOnce(Cached)) -> Cached {
         let cached = Cached { info: Arc::new(info), seen: Instant::now() };
         if cached.info.length.is_some() && size <= Self::MAX_CACHED_LEN {
-            self.cache.insert(cached.clone());
+            insert(cached.clone());
         }
         cached
     }
 
-    /// Drops an info from memory.
+    /// Drops the info of an upload that ends here from memory.
     pub(super) fn forget(&self, id: &UploadId) {
-        self.cache.remove(id);
+        self.cache.end(id);
     }
 
     /// Replaces the info of an upload, unless somebody else did so since `old` was read.

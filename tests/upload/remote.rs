@@ -34,6 +34,18 @@ struct File {
     modified: SystemTime,
 }
 
+impl State {
+    fn gate(&self, call: &'static str) -> Option<Arc<Semaphore>> {
+        self.held.as_ref().filter(|(held, _)| *held == call).map(|(_, gate)| gate.clone())
+    }
+}
+
+async fn pass(gate: Option<Arc<Semaphore>>) {
+    if let Some(gate) = gate {
+        gate.acquire().await.unwrap().forget();
+    }
+}
+
 impl Remote {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
@@ -55,7 +67,7 @@ impl Remote {
         self.state().failing = call.into();
     }
 
-    /// Lets each call of this name wait for a permit.
+    /// Lets each call of this name wait for a permit; `bytes` are those of a read, which has seen the file by then.
     pub(crate) fn hold(&self, call: &'static str) -> Arc<Semaphore> {
         let gate = Arc::new(Semaphore::new(0));
         self.state().held = Some((call, gate.clone()));
@@ -82,11 +94,9 @@ impl Remote {
             if state.failing == Some(call) {
                 return Err(Error::new(ErrorKind::Backend).with_detail("made to fail"));
             }
-            state.held.as_ref().filter(|(held, _)| *held == call).map(|(_, gate)| gate.clone())
+            state.gate(call)
         };
-        if let Some(gate) = gate {
-            gate.acquire().await.unwrap().forget();
-        }
+        pass(gate).await;
         Ok(())
     }
 
@@ -135,7 +145,9 @@ impl StorageDriver for Remote {
         let size = file.bytes.len() as u64;
         let range = range.within(size);
         let bytes = Bytes::from(file.bytes).slice(range.start as usize..range.end as usize);
-        Ok((FileInfo::file(path.clone(), size, Some(file.modified)), stream::iter([Ok(bytes)]).boxed()))
+        let gate = self.state().gate("bytes");
+        let stream = stream::once(async { Ok((pass(gate).await, bytes).1) });
+        Ok((FileInfo::file(path.clone(), size, Some(file.modified)), stream.boxed()))
     }
 
     async fn put_content(&self, path: &StoragePath, content: Bytes) -> Result<()> {

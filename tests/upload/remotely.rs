@@ -195,3 +195,18 @@ async fn a_failed_backend_is_told_with_its_own_error() {
     assert_eq!(source.detail(), Some("made to fail"));
     assert!(!error.to_string().contains("made to fail"), "{error}");
 }
+
+#[tokio::test]
+async fn what_a_look_read_before_a_termination_is_not_believed_after_it() {
+    let (remote, creator) = remote();
+    let id = creator.create(of_length(9)).await.unwrap().info.id.clone();
+    let store = UploadStore::builder(Arc::new(remote.clone())).prefix(path("/up")).build();
+    let gate = remote.hold("bytes");
+    let mut look = Box::pin(store.info(&id));
+    assert!(futures::poll!(&mut look).is_pending());
+    remote.hold("nothing more");
+    store.terminate(&id).await.unwrap();
+    gate.add_permits(1);
+    _ = look.await;
+    assert_eq!(store.info(&id).await.unwrap_err().kind(), UploadErrorKind::NotFound);
+}
