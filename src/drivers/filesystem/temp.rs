@@ -96,6 +96,8 @@ impl TempDir {
     fn empty(&self, directory: &str, left: &mut Vec<String>) -> Result<()> {
         let dir = match rustix::fs::openat(&self.dir, directory, DIRECTORY, Mode::empty()) {
             Err(Errno::NOENT) => return Ok(()),
+            // Something else came to its place before it was taken.
+            Err(Errno::NOTDIR | Errno::LOOP) => return rustix::fs::unlinkat(&self.dir, directory, AtFlags::empty()),
             opened => opened?,
         };
         entries(&dir, |name, kind| {

@@ -124,3 +124,12 @@ async fn concat_and_copies_work_in_and_out_of_the_kernel() {
     assert_eq!((&copied[..3], &copied[3..]), (&[0; 3][..], &large[..large.len() - 1]));
     assert_eq!(fixture.temporary(), Vec::<String>::new());
 }
+
+#[test]
+fn a_directory_that_became_a_file_while_it_was_deleted_goes_too() {
+    let fixture = Fixture::new(Durability::None);
+    std::fs::write(fixture.file("/a"), "new").unwrap();
+    fixture.driver.store.delete_directory(&path("/a")).unwrap();
+    assert!(!fixture.file("/a").exists());
+    assert_eq!(fixture.temporary(), [""; 0]);
+}
