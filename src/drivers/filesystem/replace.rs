@@ -172,6 +172,12 @@ impl Store {
             true => Some(self.root.open_name(&dir, name, OFlags::RDONLY, Mode::empty()).found(from)?),
             false => None,
         };
+        // A writer of the file may hold the lock. It won't take the mark off once the file is elsewhere. Who has the lock
+        // knows the mark.
+        let locked = match &file {
+            Some(file) => self.marks() && try_exclusive(file).at(from)?,
+            None => false,
+        };
         let stat = match &file {
             Some(file) => rustix::fs::fstat(file).at(from)?,
             None => self.root.look(&dir, name).found(from)?,
@@ -185,10 +191,7 @@ impl Store {
         if from == to {
             return Ok(());
         }
-        // A writer of the file may hold the lock. It won't take the mark off once the file is elsewhere.
-        let mut locked = false;
         if let Some(file) = &file {
-            locked = self.marks() && try_exclusive(file).at(from)?;
             rustix::fs::fdatasync(file).at(from)?;
             self.mark(file, &stat).at(from)?;
         }
