@@ -169,3 +169,22 @@ async fn check(root: &Path, model: &mut Model, open: Open, loss: Loss, seed: u64
     assert!(there == *model, "seed {seed}: other bytes");
     driver.sweep(std::time::Duration::ZERO).await.unwrap();
 }
+
+#[tokio::test]
+async fn after_a_failed_sync_nothing_is_there_that_a_power_cut_could_take() {
+    let Some(mut forgetful) = ForgetfulFs::mount() else { return };
+    let (root, at) = (forgetful.path().join("root"), path("/d/file"));
+    let driver = FilesystemDriver::open(&root).unwrap();
+    let write = async |offset, text: &'static str| {
+        let stream = stream::iter([Ok(Bytes::from_static(text.as_bytes()))]).boxed();
+        driver.write_stream(&at, offset, stream, WriteOptions::default()).await
+    };
+    write(0, "kept, ").await.unwrap();
+    forgetful.fail_next_sync();
+    assert_eq!(write(6, "lost").await.unwrap_err().bytes_read(), 4);
+    assert_eq!(driver.stat(&at).await.unwrap().size, 6);
+    write(6, "and gone on from").await.unwrap();
+    forgetful.power_cut(Loss::All);
+    let driver = FilesystemDriver::open(&root).unwrap();
+    assert_eq!(driver.get_content(&at).await.unwrap(), "kept, and gone on from");
+}

@@ -19,6 +19,8 @@ pub(super) struct Disk {
     inodes: BTreeMap<u64, Inode>,
     next_inode: u64,
     next_rename: u64,
+    /// The next sync of a file fails.
+    pub(super) next_sync_fails: bool,
 }
 
 pub(super) struct Inode {
@@ -173,7 +175,7 @@ fn apply(names: &mut BTreeMap<OsString, u64>, name: &OsStr, inode: Option<u64>) 
 impl Disk {
     pub(super) fn new() -> Self {
         let root = Inode::new(Content::Directory(Directory::default()), 0o755, 0, 0);
-        Self { inodes: BTreeMap::from([(ROOT, root)]), next_inode: ROOT + 1, next_rename: 0 }
+        Self { inodes: BTreeMap::from([(ROOT, root)]), next_inode: ROOT + 1, next_rename: 0, next_sync_fails: false }
     }
 
     pub(super) fn inode(&mut self, inode: u64) -> Result<&mut Inode, Errno> {
@@ -270,6 +272,11 @@ impl Disk {
     }
 
     pub(super) fn sync_file(&mut self, inode: u64, only_data: bool) -> Result<(), Errno> {
+        if mem::take(&mut self.next_sync_fails) {
+            // It is told once. What was to be written shows on, and no later sync writes it.
+            self.file(inode)?.pending.clear();
+            return Err(Errno::EIO);
+        }
         self.file(inode)?.sync();
         if !only_data {
             let inode = self.inode(inode)?;

@@ -77,6 +77,11 @@ impl ForgetfulFs {
         self.start();
     }
 
+    /// Lets the next sync of a file fail, as on a disk that is broken.
+    pub(crate) fn fail_next_sync(&self) {
+        self.disk.lock().unwrap().next_sync_fails = true;
+    }
+
     fn start(&mut self) {
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("forgetful".into()), MountOption::NoAtime];
