@@ -14,7 +14,8 @@ impl UploadStore {
     /// Removes an upload, finished or not; a chunk that is being written is stopped.
     ///
     /// The upload is gone once its info says so, which is the first step; its data go next and its info last. What a crash
-    /// leaves of it goes with the next try, or with [`expire`](Self::expire), and is never an upload again.
+    /// leaves of it goes with the next try, or with [`expire`](Self::expire), and is never an upload again. Only where there
+    /// is no space left to say so do the data go first: a crash right then leaves an upload without data.
     ///
     /// # Errors
     /// [`NotFound`](UploadErrorKind::NotFound) if nothing is left of it; [`Locked`](UploadErrorKind::Locked);
@@ -107,7 +108,11 @@ impl Store {
         let data = info.path.clone();
         let file = InfoFile { info: Arc::unwrap_or_clone(info), terminated: true };
         let json = file.to_json(&self.data_path(&file.info.id)?)?;
-        self.driver().put_content(&path, json.into()).await?;
+        match self.driver().put_content(&path, json.into()).await {
+            // To remove it may be the only way to make room.
+            Err(error) if error.kind() == ErrorKind::NoSpace => {}
+            put => put?,
+        }
         self.forget(&file.info.id);
         self.delete_file(&data).await?;
         self.delete_file(&path).await?;

@@ -22,7 +22,7 @@ pub(crate) struct Remote(Arc<Mutex<State>>);
 struct State {
     files: BTreeMap<StoragePath, File>,
     calls: Vec<&'static str>,
-    failing: Option<&'static str>,
+    failing: Option<(&'static str, ErrorKind)>,
     held: Option<(&'static str, Arc<Semaphore>)>,
     conditional: bool,
 }
@@ -64,7 +64,12 @@ impl Remote {
 
     /// Makes all calls of this name fail from now on.
     pub(crate) fn fail(&self, call: impl Into<Option<&'static str>>) {
-        self.state().failing = call.into();
+        self.state().failing = call.into().map(|call| (call, ErrorKind::Backend));
+    }
+
+    /// Makes all calls of this name fail for lack of space from now on.
+    pub(crate) fn leave_no_space(&self, call: &'static str) {
+        self.state().failing = Some((call, ErrorKind::NoSpace));
     }
 
     /// Lets each call of this name wait for a permit; `bytes` are those of a read, which has seen the file by then.
@@ -91,8 +96,8 @@ impl Remote {
         let gate = {
             let mut state = self.state();
             state.calls.push(call);
-            if state.failing == Some(call) {
-                return Err(Error::new(ErrorKind::Backend).with_detail("made to fail"));
+            if let Some((_, kind)) = state.failing.filter(|(failing, _)| *failing == call) {
+                return Err(Error::new(kind).with_detail("made to fail"));
             }
             state.gate(call)
         };

@@ -210,3 +210,16 @@ async fn what_a_look_read_before_a_termination_is_not_believed_after_it() {
     _ = look.await;
     assert_eq!(store.info(&id).await.unwrap_err().kind(), UploadErrorKind::NotFound);
 }
+
+#[tokio::test]
+async fn an_upload_can_be_removed_where_no_space_is_left_to_mark_it() {
+    let (remote, store) = remote();
+    let unfinished = store.create_with(of_length(9), body("one"), ChunkOptions::default()).await.unwrap();
+    let finished = store.create_with(of_length(3), body("one"), ChunkOptions::default()).await.unwrap();
+    remote.leave_no_space("put_content");
+    for upload in [unfinished, finished] {
+        store.terminate(&upload.info.id).await.unwrap();
+        assert_eq!(kind(store.info(&upload.info.id).await), UploadErrorKind::NotFound);
+    }
+    assert_eq!(remote.paths(), [""; 0]);
+}
