@@ -254,6 +254,34 @@ async fn http2_is_served_on_the_same_port() {
 }
 
 #[test]
+fn over_http2_too_a_client_that_takes_nothing_is_cut() {
+    /// RFC 9113, section 4.1.
+    fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+        [&[0, 0, u8::try_from(payload.len()).unwrap(), kind, flags, 0, 0, 0, stream], payload].concat()
+    }
+    const PING: u8 = 6;
+    let server = Server::start("memory:", &["--idle-timeout", "300ms"]);
+    let path = server.client().create(5, b"hello").unwrap();
+
+    // No window for any stream, then a GET: of its head, the static fields 2 and 6, and the names of the fields 4 and 1.
+    let no_window = frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    let path = [&[4, u8::try_from(path.len()).unwrap()], path.as_bytes()].concat();
+    let get = frame(1, 0x5, 1, &[&[0x82, 0x86], &path[..], &[1, 1, b'x']].concat());
+    let mut client = server.client();
+    client.send(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &no_window[..], &get].concat()).unwrap();
+    let mut received = Vec::new();
+    client.stream().read_to_end(&mut received).unwrap();
+
+    let mut kinds = Vec::new();
+    while let [_, high, low, kind, ..] = received[..] {
+        kinds.push(kind);
+        received.drain(..9 + usize::from(u16::from_be_bytes([high, low])));
+    }
+    assert!(kinds.contains(&1), "it is answered");
+    assert!(!kinds.contains(&PING), "it is cut for what it doesn't take, and not for a ping without an answer");
+}
+
+#[test]
 fn each_flag_can_come_by_environment_and_the_flag_wins() {
     let (_directory, store) = store();
     let mut command = holdall(&["serve", "--max-size", "10B"]);
@@ -270,7 +298,7 @@ fn each_flag_can_come_by_environment_and_the_flag_wins() {
         ("THREADS", "1"),
         ("LOG", "info"),
         ("LOG_FORMAT", "json"),
-        ("ACCESS_LOG", "true"),
+        ("ACCESS_LOG", "1"),
     ] {
         command.env(format!("HOLDALL_{name}"), value);
     }

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::logs::parse_filter;
@@ -109,7 +110,7 @@ pub(crate) struct LogArgs {
     pub(crate) format: LogFormat,
 
     /// Log a line for each request, at level info.
-    #[arg(long, env = "HOLDALL_ACCESS_LOG")]
+    #[arg(long, env = "HOLDALL_ACCESS_LOG", value_parser = BoolishValueParser::new())]
     pub(crate) access_log: bool,
 }
 

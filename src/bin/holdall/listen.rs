@@ -17,7 +17,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::shutdown::{Phase, Shutdown};
 use crate::stream::Stream;
@@ -44,9 +44,15 @@ pub(crate) struct Limits {
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     unread: Arc<AtomicBool>,
+    stalled: Arc<Notify>,
 }
 
 impl Peer {
+    /// Notified, it cuts the connection: the client takes nothing of an answer.
+    pub(crate) fn stalled(&self) -> Arc<Notify> {
+        self.stalled.clone()
+    }
+
     /// Says whether the client may be sending bytes that nobody will read.
     pub(crate) fn left_unread(&self, unread: bool) {
         self.unread.store(unread, Ordering::Relaxed);
@@ -141,8 +147,9 @@ async fn serve_connection<H: Handler>(
     // Answers are written whole; the kernel is not to wait for more.
     let _ = stream.set_nodelay(true);
     // True from the start: the head of a request may be refused too.
-    let peer = Peer { address, unread: Arc::new(AtomicBool::new(true)) };
+    let peer = Peer { address, unread: Arc::new(AtomicBool::new(true)), stalled: Arc::default() };
     let io = TokioIo::new(Stream::new(stream, limits.idle_timeout, peer.unread.clone()));
+    let stalled = peer.stalled();
     let service = hyper::service::service_fn(move |request| {
         let response = handler.clone().handle(peer.clone(), request);
         async move { Ok::<_, Infallible>(response.await) }
@@ -158,7 +165,13 @@ async fn serve_connection<H: Handler>(
             .max_concurrent_streams(MAX_HTTP2_STREAMS)
             .max_header_list_size(MAX_HEADER_SIZE as u32)
             .serve_connection(io, service);
-        drive(connection, shutdown).await
+        tokio::select! {
+            ended = drive(connection, shutdown) => ended,
+            () = stalled.notified() => {
+                tracing::debug!(peer = %address, "the client took nothing for {:?}", limits.idle_timeout);
+                Ok(())
+            }
+        }
     } else {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -178,13 +191,17 @@ async fn serve_connection<H: Handler>(
 async fn is_http2(stream: &TcpStream) -> io::Result<bool> {
     const ENOUGH: usize = 4;
     let mut start = [0; ENOUGH];
+    let mut pause = Duration::from_millis(1);
     loop {
         match stream.peek(&mut start).await? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             length if !PREFACE.starts_with(&start[..length]) => return Ok(false),
             ENOUGH => return Ok(true),
-            // The rest is on its way, and peeking is always ready by now.
-            _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            // The rest is on its way, and peeking is always ready by now. Who stops here is not to keep this thread busy.
+            _ => {
+                tokio::time::sleep(pause).await;
+                pause = (2 * pause).min(Duration::from_secs(1));
+            }
         }
     }
 }

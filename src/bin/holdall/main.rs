@@ -1,5 +1,6 @@
 //! The command line of holdall.
 
+mod answer;
 mod body;
 mod cli;
 mod listen;

@@ -14,11 +14,12 @@ use holdall::tus::{Body, TusService};
 use holdall::upload::UploadStore;
 use holdall::{StorageDriver, StoreUrl};
 use hyper::body::Incoming;
-use hyper::{Request, Response};
+use hyper::{Request, Response, Version};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tower_service::Service;
 
+use crate::answer::AnswerBody;
 use crate::body::RequestBody;
 use crate::cli::{LimitArgs, Serve};
 use crate::listen::{self, Handler, Limits, Peer};
@@ -167,12 +168,13 @@ struct TusHandler {
 }
 
 impl Handler for TusHandler {
-    type Body = Body;
+    type Body = AnswerBody;
 
-    fn handle(mut self, peer: Peer, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send {
+    fn handle(mut self, peer: Peer, request: Request<Incoming>) -> impl Future<Output = Response<AnswerBody>> + Send {
         let access = self.access_log.then(|| Access::new(&request));
         let (head, body) = request.into_parts();
-        let (body, fate) = RequestBody::new(body, self.idle_timeout, self.shutdown);
+        let (is_http2, idle_timeout) = (head.version == Version::HTTP_2, self.idle_timeout);
+        let (body, fate) = RequestBody::new(body, idle_timeout, self.shutdown);
         peer.left_unread(false);
         let response = self.service.call(Request::from_parts(head, body));
         async move {
@@ -181,7 +183,10 @@ impl Handler for TusHandler {
             if let Some(access) = access {
                 access.log(&peer, &response);
             }
-            response
+            response.map(|body| match is_http2 {
+                true => AnswerBody::watched(body, idle_timeout, peer.stalled()),
+                false => AnswerBody::unwatched(body),
+            })
         }
     }
 }
