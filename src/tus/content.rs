@@ -80,11 +80,17 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
+/// Control characters, and those that turn the direction of text, which make `exe.jpg` out of `gpj.exe`.
+fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Appends the name: what every client reads, and where that isn't all, the whole in UTF-8 (RFC 6266, section 4.3, and
-/// RFC 8187). Only its last component counts, and control characters become `_`.
+/// RFC 8187). Only its last component counts, and what nobody would see becomes `_`.
 fn push_filename(disposition: &mut String, name: &str) {
     let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let name: String = name.chars().take(MAX_NAME).map(|c| if c.is_control() { '_' } else { c }).collect();
+    let name: String = name.chars().take(MAX_NAME).map(|c| if is_invisible(c) { '_' } else { c }).collect();
     if matches!(name.as_str(), "" | "." | "..") {
         return;
     }
@@ -148,6 +154,7 @@ mod tests {
             ("my cat.png", "; filename=\"my cat.png\""),
             ("käse €.txt", "; filename=\"k_se _.txt\"; filename*=UTF-8''k%C3%A4se%20%E2%82%AC.txt"),
             ("a\r\nX-Evil: 1", "; filename=\"a__X-Evil: 1\""),
+            ("a\u{202e}gpj.exe", "; filename=\"a_gpj.exe\""),
             (
                 "a\"; filename=\"b.exe",
                 "; filename=\"a_; filename=_b.exe\"; filename*=UTF-8''a%22%3B%20filename%3D%22b.exe",
