@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{HeaderValue, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -194,6 +194,7 @@ async fn answer(
         Some(Verb::Get) => {}
         _ => check_version(&request.headers)?,
     }
+    check_transfer_coding(&request.headers)?;
     match (config.target(request.uri.path())?, verb) {
         (Target::Collection, Some(Verb::Post)) => post::answer(config, request, body).await,
         (Target::Collection, _) => Err(config.method_not_allowed(&[Verb::Post])),
@@ -211,4 +212,13 @@ fn check_version(headers: &HeaderMap) -> Result<(), TusError> {
         TusError::new(StatusCode::PRECONDITION_FAILED, error.into_message())
             .with_header(options::TUS_VERSION, TusResumable::VERSION)
     })
+}
+
+/// 501 for a body that is more than chunked (RFC 9112, section 6.1): HTTP servers take the chunks apart, and what they
+/// held, compressed, would be taken for the content.
+fn check_transfer_coding(headers: &HeaderMap) -> Result<(), TusError> {
+    if headers.get_all(TRANSFER_ENCODING).iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Ok(());
+    }
+    Err(TusError::new(StatusCode::NOT_IMPLEMENTED, "the only Transfer-Encoding that is understood is chunked"))
 }

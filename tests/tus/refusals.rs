@@ -100,6 +100,19 @@ async fn a_chunk_of_another_content_type() {
 }
 
 #[tokio::test]
+async fn a_chunk_in_a_transfer_coding_that_nobody_undoes() {
+    for coding in ["gzip, chunked", "gzip", "identity"] {
+        let request = |url: &str| patch(url, 4).header("transfer-encoding", coding).full("4567");
+        refused(request, 501, "Transfer-Encoding").await;
+    }
+    for rig in Rig::each() {
+        let url = rig.create(10).await;
+        let answer = rig.send(patch(&url, 0).header("transfer-encoding", "Chunked").full("0123")).await;
+        assert_eq!(answer.status, 204);
+    }
+}
+
+#[tokio::test]
 async fn bodies_that_do_not_fit() {
     refused(|url| patch(url, 4).full("4567890"), 413, "the chunk has 7 bytes, and there is room for 6").await;
     refused(
