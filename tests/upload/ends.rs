@@ -174,3 +174,18 @@ async fn a_sum_over_the_maximum_is_refused(backend: &Backend) {
     assert_eq!(kind(store.concat(NewUpload::default(), &[one.clone(), one]).await), UploadErrorKind::SizeExceeded);
     assert_eq!(backend.files().await, before);
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_upload_whose_data_somebody_made_a_link_can_be_removed() {
+    let root = tempfile::tempdir().unwrap();
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    let driver = Arc::new(holdall::FilesystemDriver::open(root.path()).unwrap());
+    let store = UploadStore::new(driver);
+    let upload = store.create_with(of_length(6), body("one"), ChunkOptions::default()).await.unwrap();
+    let data = root.path().join(upload.info.id.as_str());
+    std::fs::remove_file(&data).unwrap();
+    std::os::unix::fs::symlink(outside.path(), &data).unwrap();
+    store.terminate(&upload.info.id).await.unwrap();
+    assert!(data.symlink_metadata().is_err() && outside.path().exists());
+}
