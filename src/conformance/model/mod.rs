@@ -191,7 +191,13 @@ pub async fn apply(driver: &dyn StorageDriver, operations: &[Operation]) {
             panic!("operation {number}, {operation:?}: the driver gave {done:?}, and was to give {:?}", expected[0]);
         };
         let [without, with] = models;
-        model = if right == 0 { without } else { with };
+        let before = std::mem::replace(&mut model, if right == 0 { without } else { with });
+        // A write that changes nothing may be a change, or not.
+        if let Operation::Write { path, .. } = &operation
+            && before.files.get(path).map(|file| &file.content) == model.files.get(path).map(|file| &file.content)
+        {
+            seen = seen.filter(|(_, at, _)| at != path);
+        }
         if let (Operation::GetVersioned(path), Ok(Output::Version(version, _))) = (&operation, &done) {
             seen = Some((version.clone(), path.clone(), model.files[path].changed));
         }

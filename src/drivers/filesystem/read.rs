@@ -24,7 +24,7 @@ use crate::path::StoragePath;
 /// What is read at once, on the async worker.
 const SMALL: u64 = 64 * 1024;
 /// How many bytes are read at once, and so the most that a read holds.
-pub(super) const PIECE: u64 = 256 * 1024;
+pub(super) const PIECE: u64 = 512 * 1024;
 /// What all reads share; the more there are, the shorter their pieces, down to [`SMALL`].
 const BUDGET: u64 = 32 << 20;
 /// How often a small read begins anew when it met a write.
