@@ -24,7 +24,7 @@ use crate::path::StoragePath;
 /// What is read at once, on the async worker.
 const SMALL: u64 = 64 * 1024;
 /// How many bytes are read at once, and so the most that a read holds.
-pub(super) const PIECE: u64 = 512 * 1024;
+pub(super) const PIECE: u64 = 256 * 1024;
 /// What all reads share; the more there are, the shorter their pieces, down to [`SMALL`].
 const BUDGET: u64 = 32 << 20;
 /// How often a small read begins anew when it met a write.
@@ -61,8 +61,9 @@ struct Reader {
     nonce: Option<Option<Nonce>>,
     at: u64,
     end: u64,
-    /// The last piece, whose memory is used again if it was dropped.
-    last: Bytes,
+    /// The last pieces, whose memory is used again once they are dropped: a consumer often holds one while it asks for the
+    /// next.
+    last: [Bytes; 2],
 }
 
 impl Store {
@@ -101,7 +102,7 @@ impl Store {
                 nonce,
                 at: range.start,
                 end: range.end,
-                last: Bytes::new(),
+                last: Default::default(),
             };
             if range.end - range.start > SMALL {
                 return Ok((info, Begun::InPieces(Box::new(reader))));
@@ -161,9 +162,11 @@ impl Reader {
     /// The next piece; what was read so far is from before any rewrite.
     fn piece(&mut self) -> Result<Bytes> {
         let length = usize::try_from((self.end - self.at).min(self.share.piece())).unwrap_or(usize::MAX);
-        let last = std::mem::take(&mut self.last);
-        let mut bytes = if last.is_unique() { Vec::from(last) } else { Vec::new() };
-        bytes.clear();
+        let free = self.last.iter_mut().find(|last| last.is_unique());
+        let mut free = free.map(std::mem::take).unwrap_or_default();
+        // Or its bytes would be moved along.
+        free.clear();
+        let mut bytes = Vec::from(free);
         bytes.reserve_exact(length);
         fill(&self.file, &mut bytes, length, self.at).at(&self.path)?;
         let now = rustix::fs::fstat(&self.file).at(&self.path)?;
@@ -173,7 +176,8 @@ impl Reader {
         self.at += length as u64;
         let bytes = Bytes::from(bytes);
         if self.at < self.end {
-            self.last = bytes.clone();
+            self.last.swap(0, 1);
+            self.last[0] = bytes.clone();
         }
         Ok(bytes)
     }
