@@ -1,12 +1,14 @@
 //! The driver on a file system that forgets at a power cut what was not synced.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream};
 use holdall::{
-    Completion, Expected, FilesystemDriver, Precondition, StorageDriver, StoragePath, WalkOptions, WriteOptions,
+    Completion, Durability, ErrorKind, Expected, FilesystemDriver, Precondition, StorageDriver, StoragePath,
+    WalkOptions, WriteOptions,
 };
 
 use crate::support::forgetful::{ForgetfulFs, Loss};
@@ -187,4 +189,104 @@ async fn after_a_failed_sync_nothing_is_there_that_a_power_cut_could_take() {
     forgetful.power_cut(Loss::All);
     let driver = FilesystemDriver::open(&root).unwrap();
     assert_eq!(driver.get_content(&at).await.unwrap(), "kept, and gone on from");
+}
+
+/// A write that was killed after its bytes, and before its sync.
+async fn kill_before_sync(driver: FilesystemDriver, root: &Path, options: WriteOptions) {
+    let first = stream::iter([Ok(Bytes::from_static(b"lost"))]).chain(stream::pending()).boxed();
+    let running = driver.clone();
+    let mut write = Box::pin(async move { running.write_stream(&path("/file"), 0, first, options).await });
+    while !std::fs::metadata(root.join("file")).is_ok_and(|file| file.len() == 4) {
+        _ = (&mut write).now_or_never();
+    }
+    std::mem::forget(write);
+    std::mem::forget(driver);
+}
+
+#[tokio::test]
+async fn a_file_whose_sync_failed_after_a_kill_is_refused_until_it_is_written_anew() {
+    let Some(mut forgetful) = ForgetfulFs::mount() else { return };
+    let (root, at) = (forgetful.path().join("root"), path("/file"));
+    let driver = FilesystemDriver::open(&root).unwrap();
+    // As a killed write leaves it.
+    std::fs::write(root.join("file"), "lost").unwrap();
+    std::fs::set_permissions(root.join("file"), PermissionsExt::from_mode(0o1644)).unwrap();
+    let write = async |offset, options| {
+        let stream = stream::iter([Ok(Bytes::from_static(b"anew"))]).boxed();
+        driver.write_stream(&at, offset, stream, options).await
+    };
+    forgetful.fail_next_sync();
+    for _ in 0..2 {
+        assert_eq!(driver.stat(&at).await.unwrap_err().kind(), ErrorKind::Backend);
+        assert_eq!(driver.commit(&at).await.unwrap_err().kind(), ErrorKind::Backend);
+        assert_eq!(driver.move_to(&at, &path("/moved")).await.unwrap_err().kind(), ErrorKind::Backend);
+        assert_eq!(write(4, WriteOptions::default()).await.unwrap_err().kind(), ErrorKind::Backend);
+        let other = WriteOptions::default().expecting(Expected::Size(9));
+        assert_eq!(write(9, other).await.unwrap_err().kind(), ErrorKind::Backend);
+        let absent = WriteOptions::default().expecting(Expected::Absent);
+        assert_eq!(write(0, absent).await.unwrap_err().kind(), ErrorKind::Backend);
+    }
+    assert_eq!(driver.get_content(&at).await.unwrap(), "lost");
+    assert_eq!(write(0, WriteOptions::default()).await.unwrap(), 4);
+    assert_eq!(driver.stat(&at).await.unwrap().size, 4);
+    forgetful.power_cut(Loss::All);
+    assert_eq!(FilesystemDriver::open(&root).unwrap().get_content(&at).await.unwrap(), "anew");
+}
+
+#[tokio::test]
+async fn what_was_reported_during_a_write_stays_when_its_sync_fails() {
+    for durability in [Durability::EveryWrite, Durability::OnComplete] {
+        let Some(mut forgetful) = ForgetfulFs::mount() else { return };
+        let (root, at) = (forgetful.path().join("root"), path("/file"));
+        let driver = FilesystemDriver::builder(&root).durability(durability).open().unwrap();
+        let (feed, fed) = futures::channel::mpsc::unbounded();
+        let (running, of) = (driver.clone(), at.clone());
+        let options = WriteOptions { completion: Completion::AtSize(12), ..WriteOptions::default() };
+        let mut write = Box::pin(async move { running.write_stream(&of, 0, fed.boxed(), options).await });
+        feed.unbounded_send(Ok(Bytes::from_static(b"reported"))).unwrap();
+        while !driver.stat(&at).await.is_ok_and(|file| file.size == 8) {
+            _ = (&mut write).now_or_never();
+        }
+        feed.unbounded_send(Ok(Bytes::from_static(b"lost"))).unwrap();
+        drop(feed);
+        forgetful.fail_next_sync();
+        assert_eq!(write.await.unwrap_err().kind(), ErrorKind::Backend);
+        assert_eq!(driver.stat(&at).await.unwrap().size, 8);
+        forgetful.power_cut(Loss::All);
+        assert_eq!(FilesystemDriver::open(&root).unwrap().get_content(&at).await.unwrap(), "reported");
+    }
+}
+
+#[tokio::test]
+async fn a_sync_that_failed_for_a_look_fails_for_the_writer_too() {
+    let Some(mut forgetful) = ForgetfulFs::mount() else { return };
+    let (root, at) = (forgetful.path().join("root"), path("/file"));
+    let driver = FilesystemDriver::open(&root).unwrap();
+    driver.put_content(&at, "kept, ".into()).await.unwrap();
+    let (feed, fed) = futures::channel::mpsc::unbounded();
+    let (running, of) = (driver.clone(), at.clone());
+    let mut write = Box::pin(async move { running.write_stream(&of, 6, fed.boxed(), WriteOptions::default()).await });
+    feed.unbounded_send(Ok(Bytes::from_static(b"lost"))).unwrap();
+    while !std::fs::metadata(root.join("file")).is_ok_and(|file| file.len() == 10) {
+        _ = (&mut write).now_or_never();
+    }
+    forgetful.fail_next_sync();
+    assert_eq!(driver.stat(&at).await.unwrap_err().kind(), ErrorKind::Backend);
+    drop(feed);
+    assert_eq!(write.await.unwrap_err().kind(), ErrorKind::Backend);
+    assert_eq!(driver.stat(&at).await.unwrap().size, 6);
+    forgetful.power_cut(Loss::All);
+    assert_eq!(FilesystemDriver::open(&root).unwrap().get_content(&at).await.unwrap(), "kept, ");
+}
+
+#[tokio::test]
+async fn a_file_that_is_reported_complete_stays_though_its_write_was_killed() {
+    let Some(mut forgetful) = ForgetfulFs::mount() else { return };
+    let root = forgetful.path().join("root");
+    let open = || FilesystemDriver::builder(&root).durability(Durability::OnComplete).open().unwrap();
+    let options = WriteOptions { completion: Completion::AtSize(4), ..WriteOptions::default() };
+    kill_before_sync(open(), &root, options).await;
+    assert_eq!(open().stat(&path("/file")).await.unwrap().size, 4);
+    forgetful.power_cut(Loss::All);
+    assert_eq!(open().stat(&path("/file")).await.unwrap().size, 4);
 }

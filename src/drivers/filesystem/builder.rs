@@ -86,6 +86,7 @@ impl FilesystemBuilder {
                 temp,
                 names,
                 known: Default::default(),
+                writing: Default::default(),
                 pace: Pace::new(),
                 durability: self.durability,
                 lock_timeout: self.lock_timeout,

@@ -5,6 +5,7 @@
 //! - `durability`: what is synced when, and the mark on what is not synced yet.
 //! - `temp`: files that are not at their place yet.
 //! - `pace`: where blocking work runs.
+//! - `writing`: how much of the files being written is durable.
 //! - `target` and `write`: one file being written, and streams into it.
 //! - `read`, `replace`, `remove`, `walk`, `version`: the other operations.
 //! - `directory`, `copy`, `errors`: what these have in common.
@@ -25,6 +26,7 @@ mod temp;
 mod version;
 mod walk;
 mod write;
+mod writing;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -44,6 +46,7 @@ use self::pace::{Pace, Work};
 use self::replace::Intent;
 use self::resolve::Root;
 use self::temp::TempDir;
+use self::writing::Writing;
 use crate::driver::{ByteStream, Precondition, ReadRange, StorageDriver, WalkOptions, WriteOptions};
 use crate::error::{ErrorKind, Result};
 use crate::info::{Capabilities, FileInfo, Version};
@@ -104,6 +107,7 @@ struct Store {
     temp: Arc<TempDir>,
     names: Names,
     known: Known,
+    writing: Writing,
     pace: Pace,
     durability: Durability,
     lock_timeout: Duration,

@@ -105,7 +105,7 @@ impl Store {
 
     /// Makes the bytes of a staged file durable.
     pub(super) fn sync_staged(&self, path: &StoragePath, temp: &TempFile) -> Result<()> {
-        if self.marks() {
+        if self.syncs() {
             // So that nobody takes the mark off before its name is durable.
             try_exclusive(temp.fd()).at(path)?;
         }
@@ -156,7 +156,7 @@ impl Store {
                 synced => synced.at(path)?,
             }
         }
-        if self.marks() {
+        if self.syncs() {
             let stat = rustix::fs::fstat(temp.fd()).at(path)?;
             self.unmark(temp.fd(), &stat).at(path)?;
         }
@@ -175,7 +175,7 @@ impl Store {
         // A writer of the file may hold the lock. It won't take the mark off once the file is elsewhere. Who has the lock
         // knows the mark.
         let locked = match &file {
-            Some(file) => self.marks() && try_exclusive(file).at(from)?,
+            Some(file) => self.syncs() && try_exclusive(file).at(from)?,
             None => false,
         };
         let stat = match &file {
@@ -192,7 +192,7 @@ impl Store {
             return Ok(());
         }
         if let Some(file) = &file {
-            rustix::fs::fdatasync(file).at(from)?;
+            self.sync_bytes(from, file, &stat)?;
             self.mark(file, &stat).at(from)?;
         }
         let mut gone = false;

@@ -17,6 +17,7 @@ use super::errors::{At, conflict, error, not_regular, plain};
 use super::lock::try_exclusive;
 use super::resolve::Dir;
 use super::temp::TempFile;
+use super::writing::Progress;
 use crate::driver::{Completion, Expected, WriteOptions};
 use crate::error::{ErrorKind, Result};
 use crate::path::StoragePath;
@@ -52,8 +53,7 @@ pub(super) struct Target {
     file: OwnedFd,
     stat: Stat,
     created: bool,
-    /// The size up to which nothing changes, so that it is durable if it was before.
-    floor: u64,
+    progress: Arc<Progress>,
     end: u64,
     completion: Completion,
     /// Whether there is anything to finish.
@@ -126,8 +126,16 @@ impl Store {
                 FileType::Directory => return Err(plain(ErrorKind::IsADirectory, path)),
                 _ => return Err(not_regular(path)),
             }
-            if !made && options.expected == Expected::Absent {
-                check(Some(size(&stat)))?;
+            if !made
+                && options.expected == Expected::Absent
+                && let Err(error) = check(Some(size(&stat)))
+            {
+                if self.is_marked(&stat) {
+                    // The error names the size, so it has to be durable.
+                    let info = self.settle(path)?;
+                    return Err(check(Some(info.size)).err().unwrap_or(error));
+                }
+                return Err(error);
             }
             if !locked {
                 return Ok(Found::Busy(made.then_some(Newborn { dir, file })));
@@ -151,13 +159,16 @@ impl Store {
                 }
                 return Err(error);
             }
+            // What earlier writes left unsynced is not known to be durable.
+            let unsynced = self.durability == Durability::OnComplete && options.completion != Completion::EndOfStream;
+            let progress = self.writing.begin(&stat, if unsynced { 0 } else { size(&stat) });
             return Ok(Found::Target(Box::new(Target {
                 store: Arc::clone(self),
                 path: path.clone(),
                 dir,
                 file,
                 created,
-                floor: size(&stat),
+                progress,
                 end: size(&stat),
                 completion: options.completion,
                 dirty: created,
@@ -174,9 +185,14 @@ impl Target {
         !self.created && self.store.is_marked(&self.stat)
     }
 
-    /// Makes durable what a crash left. The mark stays, for the write that follows.
-    pub(super) fn settle(&mut self) -> Result<()> {
-        rustix::fs::fdatasync(&self.file).and_then(|()| self.store.sync_names(&self.path, &self.dir)).at(&self.path)?;
+    /// Makes durable what a crash left and a write at `offset` keeps. The mark stays, for the write that follows.
+    pub(super) fn settle(&mut self, offset: u64) -> Result<()> {
+        if offset == 0 && self.end > 0 {
+            // Nothing of it is kept, unless the write fails first.
+            return self.store.sync_names(&self.path, &self.dir).at(&self.path);
+        }
+        self.store.sync_file(&self.path, &self.dir, &self.file, &self.stat)?;
+        self.progress.raise(self.end, 0);
         self.dirty = true;
         Ok(())
     }
@@ -187,11 +203,13 @@ impl Target {
             return Ok(());
         }
         self.touch()?;
-        self.floor = self.floor.min(offset);
-        if offset < self.end {
-            self.store.cut(&self.file, offset).at(&self.path)?;
-        } else {
-            rustix::fs::ftruncate(&self.file, offset).at(&self.path)?;
+        let seek = || match offset < self.end {
+            true => self.store.cut(&self.file, offset),
+            false => rustix::fs::ftruncate(&self.file, offset),
+        };
+        self.progress.cut(offset, seek).at(&self.path)?;
+        if offset == 0 && self.is_unsettled() {
+            self.store.forget_failure(&self.file).at(&self.path)?;
         }
         self.end = offset;
         Ok(())
@@ -235,7 +253,8 @@ impl Target {
 
     /// Takes back the bytes from `to` on.
     pub(super) fn cut_back(&mut self, to: u64) {
-        match self.store.cut(&self.file, to).or_else(|_| rustix::fs::ftruncate(&self.file, to)) {
+        let cut = || self.store.cut(&self.file, to).or_else(|_| rustix::fs::ftruncate(&self.file, to));
+        match self.progress.cut(to, cut) {
             Ok(()) => self.end = to,
             Err(errno) => {
                 error!(path = %self.path, error = %std::io::Error::from(errno), "can't cut a file back to {to} bytes");
@@ -269,7 +288,11 @@ impl Target {
         let syncs = self.will_sync();
         let was_dirty = std::mem::take(&mut self.dirty);
         if syncs {
-            if let Err(errno) = rustix::fs::fdatasync(&self.file) {
+            let progress = Arc::clone(&self.progress);
+            let _syncing = progress.syncing();
+            // Whoever asked first was told that a sync failed; this one would succeed.
+            let synced = if progress.has_failed() { Err(Errno::IO) } else { rustix::fs::fdatasync(&self.file) };
+            if let Err(errno) = synced {
                 return Err(self.take_back(errno));
             }
             if self.created || self.store.durability == Durability::OnComplete {
@@ -283,7 +306,7 @@ impl Target {
         if (was_dirty || ended_well) && !self.store.still_there(&self.dir, name, &self.stat).at(&self.path)? {
             return Err(replaced(&self.path));
         }
-        if was_dirty {
+        if was_dirty && (syncs || !self.progress.has_failed()) {
             self.store.unmark(&self.file, &self.stat).at(&self.path)?;
         }
         Ok(())
@@ -294,11 +317,12 @@ impl Target {
     fn take_back(&mut self, errno: Errno) -> crate::Error {
         let source = std::io::Error::from(errno);
         error!(path = %self.path, error = %source, "a sync failed; the file is cut back to what is durable");
-        // What earlier writes left unsynced may have been lost just as well.
-        let earlier = self.store.durability == Durability::OnComplete && self.completion != Completion::EndOfStream;
-        self.cut_back(if earlier { 0 } else { self.floor });
-        if let Err(errno) = rustix::fs::fdatasync(&self.file) {
-            warn!(path = %self.path, error = %std::io::Error::from(errno), "the cut may not be durable either");
+        self.cut_back(self.progress.floor().min(self.end));
+        match rustix::fs::fdatasync(&self.file) {
+            Ok(()) => _ = self.store.forget_failure(&self.file),
+            Err(errno) => {
+                warn!(path = %self.path, error = %std::io::Error::from(errno), "the cut may not be durable either");
+            }
         }
         error(errno, &self.path).with_detail("a sync failed, and the file was cut back to what is known to be durable")
     }
@@ -317,6 +341,7 @@ impl Drop for Target {
         {
             warn!(error = %error, source = ?std::error::Error::source(&error), "the end of a dropped write failed");
         }
+        self.store.writing.end(&self.stat);
     }
 }
 

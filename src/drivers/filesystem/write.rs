@@ -209,7 +209,8 @@ impl Store {
                     self.wait(path, begun, &mut pause).await?;
                 }
                 Found::Target(target) if target.is_unsettled() => {
-                    let (held, settled) = self.work(Work::Slow, Held::new(target), Target::settle).await?;
+                    let (held, settled) =
+                        self.work(Work::Slow, Held::new(target), move |target| target.settle(offset)).await?;
                     settled?;
                     return Ok(held.take());
                 }
