@@ -60,6 +60,11 @@ pub(super) fn info(path: StoragePath, stat: &Stat) -> Option<FileInfo> {
     }
 }
 
+/// Whether a file looks as it did then, as far as size and time of modification tell.
+pub(super) fn looks_unchanged(then: &Stat, now: &Stat) -> bool {
+    (now.st_size, now.st_mtime, now.st_mtime_nsec) == (then.st_size, then.st_mtime, then.st_mtime_nsec)
+}
+
 /// The size of a file in bytes.
 pub(super) fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)

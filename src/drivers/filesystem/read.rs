@@ -12,7 +12,7 @@ use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::Store;
-use super::directory::{info, size};
+use super::directory::{info, looks_unchanged, size};
 use super::errors::{At, conflict, not_regular, plain};
 use super::pace::Work;
 use super::version::Nonce;
@@ -184,8 +184,7 @@ impl Reader {
 
     /// Whether anything but an append happened to the file. Each cut gives it another nonce.
     fn is_rewritten(&mut self, now: &Stat) -> Result<bool> {
-        let then = &self.stat;
-        if (now.st_size, now.st_mtime, now.st_mtime_nsec) == (then.st_size, then.st_mtime, then.st_mtime_nsec) {
+        if looks_unchanged(&self.stat, now) {
             return Ok(false);
         }
         let Some(nonce) = self.nonce else { return Ok(true) };

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::Store;
 use super::copy::{copy, write_all};
-use super::directory::size;
+use super::directory::{looks_unchanged, size};
 use super::durability::sync_directory;
 use super::errors::{At, conflict, error, not_regular, plain};
 use super::lock::try_exclusive;
@@ -78,7 +78,12 @@ impl Store {
             let (file, stat) = self.open_to_read(source)?;
             let nonce = self.nonce(&file).at(source)?;
             let copied = copy(&file, temp.fd(), end, size(&stat)).at(to)?;
-            if copied < size(&stat) || self.nonce(&file).at(source)? != nonce {
+            let rewritten = match self.xattrs {
+                true => self.nonce(&file).at(source)? != nonce,
+                // Nothing tells an append from a rewrite.
+                false => !looks_unchanged(&stat, &rustix::fs::fstat(&file).at(source)?),
+            };
+            if copied < size(&stat) || rewritten {
                 return Err(conflict(source, "it was rewritten while it was read"));
             }
             end += copied;
