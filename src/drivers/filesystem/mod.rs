@@ -63,15 +63,17 @@ use crate::path::StoragePath;
 /// `move_to`, and removed by `delete`. Links on the way to the root are followed once, when it is opened. What a
 /// directory below the root is a mount point of belongs to it, but nothing can be moved across.
 ///
-/// **Writers.** A file is locked (`flock`) while a stream is written into it. Who wants to write it meanwhile waits for
-/// [`lock_timeout`](FilesystemBuilder::lock_timeout) at most. `put_content`, `move_to` and `delete` don't wait: they give
-/// the name to another file, or to none, and the writer fails with [`Conflict`](ErrorKind::Conflict).
+/// **Writers.** A file is locked (`flock`) while a stream is written into it. Who wants to write or move it meanwhile
+/// waits for [`lock_timeout`](FilesystemBuilder::lock_timeout) at most. `put_content`, `delete` and a `move_to` onto it
+/// don't wait: they give the name to another file, or to none, and the writer fails with
+/// [`Conflict`](ErrorKind::Conflict).
 ///
 /// **Durability.** See [`Durability`]. With the default, a file that may not be durable yet has the sticky bit in its mode.
 ///
 /// **Memory.** A read holds one piece of at most 512 KiB; with more than 64 reads at once the pieces get shorter, down to
-/// 64 KiB with 512. A write holds nothing of its own, unless it may have to be discarded: then 256 KiB, and the rest in a
-/// temporary file.
+/// 64 KiB with 512, and no shorter with more. A write holds nothing of its own beside the pieces that it takes from its
+/// stream: one, or while the disk is slow those that are ready, up to 512 KiB or 1024 of them. If it may have to be
+/// discarded, it holds 256 KiB, and the rest in a temporary file. Nothing bounds what many such writes hold together.
 ///
 /// **Versions** need extended attributes (`user.*`); where the file system has none,
 /// [`Capabilities::conditional_put`] is false.
@@ -234,7 +236,7 @@ impl StorageDriver for FilesystemDriver {
     async fn move_to(&self, from: &StoragePath, to: &StoragePath) -> Result<()> {
         let (to, intent) = (to.clone(), Intent::default());
         let _held = intent.while_held();
-        self.run(self.syncing(), from, move |store, from| store.move_to(from, &to, &intent)).await
+        self.run_unlocked(self.syncing(), from, move |store, from| store.move_to(from, &to, &intent)).await
     }
 
     async fn delete(&self, path: &StoragePath) -> Result<()> {

@@ -168,37 +168,28 @@ impl Store {
         Ok(())
     }
 
-    /// Gives a file another path.
-    pub(super) fn move_to(&self, from: &StoragePath, to: &StoragePath, intent: &Intent) -> Result<()> {
+    /// Gives a file another path; `None` while somebody writes it.
+    pub(super) fn move_to(&self, from: &StoragePath, to: &StoragePath, intent: &Intent) -> Result<Option<()>> {
         intent.check().at(from)?;
         let name = from.file_name().ok_or_else(|| plain(ErrorKind::IsADirectory, from))?;
         let dir = self.root.parent(from).found(from)?;
-        let file = match self.syncs() {
-            true => Some(self.root.open_name(&dir, name, OFlags::RDONLY, Mode::empty()).found(from)?),
-            false => None,
-        };
-        // A writer of the file may hold the lock. It won't take the mark off once the file is elsewhere. Who has the lock
-        // knows the mark.
-        let locked = match &file {
-            Some(file) => self.syncs() && try_exclusive(file).at(from)?,
-            None => false,
-        };
-        let stat = match &file {
-            Some(file) => rustix::fs::fstat(file).at(from)?,
-            None => self.root.look(&dir, name).found(from)?,
-        };
+        let file = self.root.open_name(&dir, name, OFlags::RDONLY, Mode::empty()).found(from)?;
+        // What was acknowledged at its new path does not change any more under the hands of a writer of the old one.
+        if !try_exclusive(&file).at(from)? {
+            return Ok(None);
+        }
+        let stat = rustix::fs::fstat(&file).at(from)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {}
             FileType::Directory => return Err(plain(ErrorKind::IsADirectory, from)),
-            FileType::Symlink => return Err(error(Errno::LOOP, from)),
             _ => return Err(not_regular(from)),
         }
         if from == to {
-            return Ok(());
+            return Ok(Some(()));
         }
-        if let Some(file) = &file {
-            self.sync_bytes(from, file, &stat)?;
-            self.mark(file, &stat).at(from)?;
+        if self.syncs() {
+            self.sync_bytes(from, &file, &stat)?;
+            self.mark(&file, &stat).at(from)?;
         }
         let mut gone = false;
         let moved = self.install(to, |into, as_name| {
@@ -219,11 +210,7 @@ impl Store {
                 sync_directory(self.root.at(&dir)).at(from)?;
             }
         }
-        if let Some(file) = &file
-            && locked
-        {
-            self.unmark(file, &stat).at(to)?;
-        }
-        Ok(())
+        self.unmark(&file, &stat).at(to)?;
+        Ok(Some(()))
     }
 }

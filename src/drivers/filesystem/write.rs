@@ -18,11 +18,13 @@ use crate::path::StoragePath;
 
 /// How many bytes of ready pieces go to the pool together, while the disk is slow.
 const BATCH: usize = 512 * 1024;
+/// And how many pieces: each takes some memory of its own, however short it is.
+const PIECES: usize = 1024;
 /// What a stream that may have to be discarded holds in memory, before it goes to a file of its own.
 pub(super) const STAGED: usize = 256 * 1024;
 
 /// A stream, and what is known of it.
-struct Source {
+pub(super) struct Source {
     stream: ByteStream,
     /// How many bytes it may still bring.
     room: u64,
@@ -39,14 +41,20 @@ enum Ended {
 }
 
 impl Source {
-    /// Fills `pieces` with the next piece, and with those that are there already until there are `batch` bytes.
-    async fn fill(&mut self, pieces: &mut Vec<Bytes>, batch: usize) {
+    #[cfg(test)]
+    pub(super) fn for_test(stream: ByteStream) -> Self {
+        Self { stream, room: u64::MAX, read: 0, ended: None }
+    }
+
+    /// Fills `pieces` with the next piece, and with those that are there already until there are `batch` bytes, or
+    /// [`PIECES`].
+    pub(super) async fn fill(&mut self, pieces: &mut Vec<Bytes>, batch: usize) {
         pieces.clear();
         let mut held = 0;
         while self.ended.is_none() {
             let next = match held {
                 0 => self.stream.next().await,
-                _ if held >= batch => return,
+                _ if held >= batch || pieces.len() >= PIECES => return,
                 _ => match self.stream.next().now_or_never() {
                     Some(next) => next,
                     None => return,

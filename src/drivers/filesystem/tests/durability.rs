@@ -93,7 +93,7 @@ async fn a_write_that_failed_is_synced_and_unmarked_too() {
 }
 
 #[tokio::test]
-async fn only_every_write_marks() {
+async fn a_finished_call_leaves_no_mark_where_it_need_not_sync() {
     for durability in [Durability::OnComplete, Durability::None] {
         let fixture = Fixture::new(durability);
         let (driver, at) = (&fixture.driver, &path("/file"));

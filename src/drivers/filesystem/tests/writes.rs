@@ -45,29 +45,46 @@ async fn a_second_writer_waits_and_then_gets_a_conflict_until_the_first_ends() {
 }
 
 #[tokio::test]
-async fn a_writer_whose_file_was_replaced_moved_or_deleted_gets_a_conflict() {
+async fn a_writer_whose_file_was_replaced_or_deleted_gets_a_conflict() {
     for durability in [Durability::EveryWrite, Durability::OnComplete, Durability::None] {
         let fixture = Fixture::new(durability);
         let at = &path("/dir/file");
         let other = fixture.another();
         for change in 0..4 {
+            if change == 1 {
+                other.put_content(&path("/new"), "new".into()).await.unwrap();
+            }
             let (feed, write) = running(&fixture.driver, at, 0, WriteOptions::default()).await;
             match change {
                 0 => other.put_content(at, "new".into()).await.unwrap(),
-                1 => other.move_to(at, &path("/moved")).await.unwrap(),
+                1 => other.move_to(&path("/new"), at).await.unwrap(),
                 2 => other.delete(at).await.unwrap(),
                 _ => other.delete(&path("/dir")).await.unwrap(),
             }
             drop(feed);
             assert_eq!(kind(write.await.unwrap()), ErrorKind::Conflict, "{durability:?} {change}");
             match change {
-                0 => assert_eq!(other.get_content(at).await.unwrap(), "new"),
+                0 | 1 => assert_eq!(other.get_content(at).await.unwrap(), "new"),
                 _ => assert_eq!(kind(other.stat(at).await), ErrorKind::PathNotFound),
             }
-            if change == 0 {
+            if change < 2 {
                 other.delete(at).await.unwrap();
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_not_moved_while_it_is_written() {
+    for durability in [Durability::EveryWrite, Durability::OnComplete, Durability::None] {
+        let fixture = Fixture::new(durability);
+        let (at, to, other) = (&path("/file"), &path("/moved"), fixture.another());
+        let (feed, write) = running(&fixture.driver, at, 0, WriteOptions::default()).await;
+        assert_eq!(kind(other.move_to(at, to).await), ErrorKind::Conflict, "{durability:?}");
+        drop(feed);
+        write.await.unwrap().unwrap();
+        other.move_to(at, to).await.unwrap();
+        assert_eq!(kind(other.stat(at).await), ErrorKind::PathNotFound);
     }
 }
 
@@ -331,4 +348,16 @@ async fn many_reads_at_once_take_shorter_pieces() {
     drop(reads);
     assert_eq!(last.next().await.unwrap().unwrap().len() as u64, read::PIECE);
     assert_eq!(driver.get_content(at).await.unwrap(), content);
+}
+
+#[tokio::test]
+async fn a_batch_has_so_many_pieces_at_most() {
+    let ready = stream::iter((0..5000).map(|_| Ok(Bytes::from_static(b"a")))).boxed();
+    let mut source = write::Source::for_test(ready);
+    let (mut pieces, mut all) = (Vec::new(), 0);
+    while all < 5000 {
+        source.fill(&mut pieces, 1 << 20).await;
+        assert!((1..=1024).contains(&pieces.len()));
+        all += pieces.len();
+    }
 }
