@@ -18,7 +18,8 @@ impl UploadStore {
     /// [`NotPartial`](UploadErrorKind::NotPartial), [`NotFinished`](UploadErrorKind::NotFinished),
     /// [`NotFound`](UploadErrorKind::NotFound), [`Expired`](UploadErrorKind::Expired) for a part, which the error names;
     /// [`SizeExceeded`](UploadErrorKind::SizeExceeded), [`LengthMismatch`](UploadErrorKind::LengthMismatch) for the sum; as
-    /// [`create`](Self::create) for the new upload. Nothing is left of it then.
+    /// [`create`](Self::create) for the new upload. Nothing is left of it then; but if its lock can't be had, or the future is
+    /// dropped before it has it, an upload without data stays, which is not finished and expires as any other.
     pub async fn concat(&self, new: NewUpload, partials: &[UploadId]) -> Result<Upload, UploadError> {
         let parts = self.0.parts(partials).await?;
         let total = parts.iter().try_fold(0u64, |sum, part| sum.checked_add(part.offset));
