@@ -290,3 +290,20 @@ async fn a_file_that_is_reported_complete_stays_though_its_write_was_killed() {
     forgetful.power_cut(Loss::All);
     assert_eq!(open().stat(&path("/file")).await.unwrap().size, 4);
 }
+
+#[tokio::test]
+async fn a_new_file_goes_when_the_sync_of_its_name_fails() {
+    let Some(mut forgetful) = ForgetfulFs::mount() else { return };
+    let (root, at) = (forgetful.path().join("root"), path("/file"));
+    let driver = FilesystemDriver::open(&root).unwrap();
+    let write = async || {
+        let stream = stream::iter([Ok(Bytes::from_static(b"new"))]).boxed();
+        driver.write_stream(&at, 0, stream, WriteOptions::default().expecting(Expected::Absent)).await
+    };
+    forgetful.fail_next_directory_sync();
+    assert_eq!(write().await.unwrap_err().kind(), ErrorKind::Backend);
+    assert_eq!(driver.stat(&at).await.unwrap_err().kind(), ErrorKind::PathNotFound);
+    assert_eq!(write().await.unwrap(), 3);
+    forgetful.power_cut(Loss::All);
+    assert_eq!(FilesystemDriver::open(&root).unwrap().get_content(&at).await.unwrap(), "new");
+}

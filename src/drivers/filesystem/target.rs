@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rustix::fs::{FileType, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, OFlags, Stat};
 use rustix::io::Errno;
 use tokio::runtime::Handle;
 use tracing::{error, warn};
@@ -298,6 +298,7 @@ impl Target {
             if self.created || self.store.durability == Durability::OnComplete {
                 match self.store.sync_names(&self.path, &self.dir) {
                     Err(Errno::NOENT | Errno::NOTDIR) => return Err(replaced(&self.path)),
+                    Err(errno) if self.created => return Err(self.take_back_name(errno)),
                     synced => synced.at(&self.path)?,
                 }
             }
@@ -325,6 +326,28 @@ impl Target {
             }
         }
         error(errno, &self.path).with_detail("a sync failed, and the file was cut back to what is known to be durable")
+    }
+
+    /// After a failed sync of its directory nobody knows whether a new file has its name on the disk.
+    #[cold]
+    fn take_back_name(&mut self, errno: Errno) -> crate::Error {
+        let failed = error(errno, &self.path);
+        if self.progress.floor() > 0 {
+            // Its name was made durable when somebody was told of it.
+            return failed;
+        }
+        let name = self.path.file_name().unwrap_or_default();
+        // Nobody gives the name to another file meanwhile.
+        let removed = self.store.names.alone(self.store.temp.fd()).and_then(|_names| {
+            match self.store.still_there(&self.dir, name, &self.stat)? {
+                true => rustix::fs::unlinkat(self.store.root.at(&self.dir), name, AtFlags::empty()),
+                false => Ok(()),
+            }
+        });
+        if let Err(errno) = removed {
+            error!(path = %self.path, error = %std::io::Error::from(errno), "can't remove a file whose name may be lost");
+        }
+        failed.with_detail("a sync of its directory failed, and the new file was removed")
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Disk {
     next_rename: u64,
     /// The next sync of a file fails.
     pub(super) next_sync_fails: bool,
+    /// The next sync of a directory fails.
+    pub(super) next_directory_sync_fails: bool,
 }
 
 pub(super) struct Inode {
@@ -175,7 +177,13 @@ fn apply(names: &mut BTreeMap<OsString, u64>, name: &OsStr, inode: Option<u64>) 
 impl Disk {
     pub(super) fn new() -> Self {
         let root = Inode::new(Content::Directory(Directory::default()), 0o755, 0, 0);
-        Self { inodes: BTreeMap::from([(ROOT, root)]), next_inode: ROOT + 1, next_rename: 0, next_sync_fails: false }
+        Self {
+            inodes: BTreeMap::from([(ROOT, root)]),
+            next_inode: ROOT + 1,
+            next_rename: 0,
+            next_sync_fails: false,
+            next_directory_sync_fails: false,
+        }
     }
 
     pub(super) fn inode(&mut self, inode: u64) -> Result<&mut Inode, Errno> {
@@ -286,6 +294,9 @@ impl Disk {
     }
 
     pub(super) fn sync_directory(&mut self, inode: u64) -> Result<(), Errno> {
+        if mem::take(&mut self.next_directory_sync_fails) {
+            return Err(Errno::EIO);
+        }
         let directory = self.directory(inode)?;
         directory.synced = directory.live.clone();
         let edits = mem::take(&mut directory.pending);

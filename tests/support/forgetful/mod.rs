@@ -82,6 +82,11 @@ impl ForgetfulFs {
         self.disk.lock().unwrap().next_sync_fails = true;
     }
 
+    /// Lets the next sync of a directory fail.
+    pub(crate) fn fail_next_directory_sync(&self) {
+        self.disk.lock().unwrap().next_directory_sync_fails = true;
+    }
+
     fn start(&mut self) {
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("forgetful".into()), MountOption::NoAtime];
