@@ -8,6 +8,8 @@ use url::Url;
 use crate::drivers::InMemoryDriver;
 #[cfg(feature = "filesystem")]
 use crate::drivers::{Durability, FilesystemDriver};
+#[cfg(feature = "s3")]
+use crate::drivers::{S3Config, S3Driver};
 use crate::{Error, ErrorKind, Result, StorageDriver};
 
 /// Opens the store that a URL names; see [`StoreUrl`].
@@ -32,6 +34,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn StorageDriver>> {
 /// |---|---|
 /// | `file:data`, `file:../data` | the directory, from the current one (feature `filesystem`, Linux) |
 /// | `file:/srv/data`, `file:///srv/data` | the directory |
+/// | `s3://bucket`, `s3://bucket/folder` | the bucket, or a folder of it (feature `s3`) |
 /// | `memory:` | a new one in memory, gone with its driver |
 ///
 /// Bytes that URLs keep for themselves are written in percent-encoding: `file:100%25`.
@@ -39,6 +42,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn StorageDriver>> {
 /// | parameter | of | meaning |
 /// |---|---|---|
 /// | `durability` | `file` | `every-write` (default), `on-complete` or `none` |
+/// | `endpoint`, `region` and others | `s3` | see `S3Config::from_url`; credentials come from the environment |
 ///
 /// Anything else is refused by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +55,9 @@ enum Location {
         root: PathBuf,
         durability: Option<Durability>,
     },
+    /// A URL that `S3Config` takes.
+    #[cfg(feature = "s3")]
+    S3(String),
     Memory,
 }
 
@@ -77,9 +84,9 @@ impl StoreUrl {
             "file" => file(directory(text, place)?)?,
             "memory" if place.is_empty() => Location::Memory,
             "memory" => return Err(invalid("memory: takes no path: each is a store of its own")),
-            "s3" => return Err(invalid("stores in S3 are not built in")),
+            "s3" => return s3(text.to_owned()).map(Self),
             scheme if is_scheme(scheme) => {
-                return Err(invalid(format!("{scheme}: is no kind of store; there are file: and memory:")));
+                return Err(invalid(format!("{scheme}: is no kind of store; there are file:, s3: and memory:")));
             }
             _ => return Err(invalid(format!("it names no kind of store; for a directory, write file:{text}"))),
         };
@@ -108,6 +115,17 @@ impl StoreUrl {
             }
             #[cfg(feature = "filesystem")]
             (Location::File { .. }, _) => Err(invalid(format!("a store in files has no parameter {name}={value}"))),
+            #[cfg(feature = "s3")]
+            (Location::S3(_), "durability") => {
+                Err(invalid("a store in S3 has no durability to choose: every acknowledged byte is durable"))
+            }
+            #[cfg(feature = "s3")]
+            (Location::S3(url), _) => {
+                let target = if url.contains('?') { url.clone() } else { format!("{url}?") };
+                let start = target.find('?').map_or(target.len(), |mark| mark + 1);
+                s3(url::form_urlencoded::Serializer::for_suffix(target, start).append_pair(name, value).finish())
+                    .map(Self)
+            }
             (Location::Memory, _) => Err(invalid(format!("a store in memory has no parameter {name}={value}"))),
         }
     }
@@ -123,6 +141,11 @@ impl StoreUrl {
                 let driver = FilesystemDriver::builder(root).durability(durability.unwrap_or_default());
                 Ok(Arc::new(driver.open()?))
             }
+            #[cfg(feature = "s3")]
+            Location::S3(url) => {
+                let config = S3Config::from_url(url).map_err(|error| Error::from(invalid(error.to_string())))?;
+                Ok(Arc::new(S3Driver::open(config).await?))
+            }
             Location::Memory => Ok(Arc::new(InMemoryDriver::new())),
         }
     }
@@ -136,6 +159,17 @@ fn file(root: PathBuf) -> Result<Location, InvalidStoreUrl> {
 #[cfg(not(feature = "filesystem"))]
 fn file(_: PathBuf) -> Result<Location, InvalidStoreUrl> {
     Err(invalid("stores in files are not built in"))
+}
+
+#[cfg(feature = "s3")]
+fn s3(url: String) -> Result<Location, InvalidStoreUrl> {
+    S3Config::from_url(&url).map_err(|error| invalid(error.to_string()))?;
+    Ok(Location::S3(url))
+}
+
+#[cfg(not(feature = "s3"))]
+fn s3(_: String) -> Result<Location, InvalidStoreUrl> {
+    Err(invalid("stores in S3 are not built in (feature s3)"))
 }
 
 /// The directory of a `file:` URL (RFC 8089), also a relative one.
@@ -176,7 +210,7 @@ mod tests {
     fn path_of(url: &str) -> PathBuf {
         match StoreUrl::parse(url).unwrap().0 {
             Location::File { root, .. } => root,
-            Location::Memory => panic!("{url} is in memory"),
+            other => panic!("{url} is {other:?}"),
         }
     }
 
@@ -203,7 +237,7 @@ mod tests {
         assert!(refusal("data").contains("file:data"));
         assert!(refusal("").contains("no kind of store"));
         assert!(refusal("ftp://host/x").contains("ftp: is no kind of store"));
-        assert!(refusal("s3://bucket").contains("S3"));
+        assert!(refusal("s3:bucket").contains("S3"));
         assert!(refusal("file://host/x").contains("host"));
         assert!(refusal("file:a#b").contains("%23"));
         assert!(refusal("file:a\\b").contains("%5C"));
@@ -213,5 +247,21 @@ mod tests {
         assert!(refusal("file:a?durabilty=none").contains("durabilty=none"));
         assert!(refusal("memory:?durability=none").contains("in memory has no parameter"));
         assert!(refusal("file:a?durability=none&durability=every-write").contains("twice"));
+    }
+    #[cfg(feature = "s3")]
+    #[test]
+    fn s3_urls_take_the_parameters_of_the_driver_and_no_secret() {
+        let store = StoreUrl::parse("s3://bucket/a/b").unwrap();
+        let store = store.with_parameter("endpoint", "http://127.0.0.1:9000").unwrap();
+        let store = store.with_parameter("region", "eu-west-1").unwrap();
+        let whole = "s3://bucket/a/b?endpoint=http%3A%2F%2F127.0.0.1%3A9000&region=eu-west-1";
+        assert_eq!(store, StoreUrl::parse(whole).unwrap());
+        assert!(store.clone().with_parameter("region", "eu-west-2").unwrap_err().to_string().contains("twice"));
+        assert!(store.clone().with_parameter("colour", "red").unwrap_err().to_string().contains("colour"));
+        assert!(store.with_parameter("durability", "none").unwrap_err().to_string().contains("no durability"));
+        assert!(refusal("s3://bucket?durability=none").contains("durability"));
+        for url in ["s3://id:hush@bucket", "s3://bucket?accesskey=id&secretkey=hush"] {
+            assert!(!refusal(url).contains("hush"), "{}", refusal(url));
+        }
     }
 }

@@ -25,7 +25,8 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct Serve {
-    /// Where uploads are kept: `file:DIRECTORY`, relative or absolute, or `memory:`, which is gone with the process.
+    /// Where uploads are kept: `file:DIRECTORY`, relative or absolute; `s3://BUCKET/FOLDER?endpoint=URL&region=REGION`, with
+    /// credentials from the environment (`AWS_ACCESS_KEY_ID` and so on); or `memory:`, which is gone with the process.
     #[arg(value_name = "STORE", env = "HOLDALL_STORE", default_value = "file:holdall-data")]
     pub(crate) store: String,
 
@@ -41,7 +42,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "SIZE", env = "HOLDALL_MAX_SIZE", value_parser = parse_size)]
     pub(crate) max_size: Option<u64>,
 
-    /// When bytes on a file system survive a power cut.
+    /// When bytes on a file system survive a power cut; only for `file:` stores.
     #[arg(long, value_name = "WHEN", env = "HOLDALL_DURABILITY", value_enum, hide_possible_values = false)]
     pub(crate) durability: Option<DurabilityFlag>,
 
@@ -89,6 +90,11 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "TIME", env = "HOLDALL_GRACE", default_value = "5s", value_parser = parse_duration)]
     pub(crate) grace: Duration,
 
+    /// What crashes left in the store is removed, once a day, when it is this old (an hour at least). In S3 that includes
+    /// unfinished uploads which nobody has gone on with for so long; in files, unfinished uploads stay.
+    #[arg(long, value_name = "TIME", env = "HOLDALL_SWEEP_AGE", default_value = "90d", value_parser = sweep_age)]
+    pub(crate) sweep_age: Duration,
+
     /// Connections beyond this many wait until one ends.
     #[arg(long, value_name = "COUNT", env = "HOLDALL_MAX_CONNECTIONS", default_value = "8192")]
     pub(crate) max_connections: NonZeroUsize,
@@ -120,6 +126,16 @@ pub(crate) enum LogFormat {
     Text,
     /// An object per line, for machines.
     Json,
+}
+
+/// Longer than any request to a store can take.
+fn sweep_age(text: &str) -> Result<Duration, String> {
+    let age = parse_duration(text)?;
+    if age < Duration::from_secs(3600) {
+        Err("less than an hour, and what still runs is in danger".into())
+    } else {
+        Ok(age)
+    }
 }
 
 /// A path that begins and ends with `/`.

@@ -29,8 +29,7 @@ use crate::workers::Workers;
 /// How long answers, syncs and connections may take to end once all bodies are cut.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// What crashes left in the store is removed when it is this old; nothing that still runs is.
-const LEFTOVERS_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How often what crashes left in the store is looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
 /// Serves until a signal comes.
@@ -63,7 +62,7 @@ pub(crate) async fn run(args: Serve) -> Result<ExitCode, String> {
     // Kept until nothing runs any more: what outlives its connection runs there.
     let workers = Arc::new(Workers::start(threads).map_err(because("cannot start threads"))?);
     let serving = tokio::spawn(listen::serve(listener, workers.clone(), handler, limits(&args.limits), shutdown));
-    let sweeping = tokio::spawn(sweep(driver));
+    let sweeping = tokio::spawn(sweep(driver, args.limits.sweep_age));
 
     // The log says it too, so nobody has to listen.
     let _ = greet(&args, address);
@@ -80,8 +79,9 @@ pub(crate) async fn run(args: Serve) -> Result<ExitCode, String> {
     }
 }
 
+/// A URL that is refused may hold a secret, so it isn't shown.
 async fn open(args: &Serve) -> Result<Arc<dyn StorageDriver>, String> {
-    let mut store = StoreUrl::parse(&args.store).map_err(because(format!("the store {:?}", args.store)))?;
+    let mut store = StoreUrl::parse(&args.store).map_err(because("STORE"))?;
     if let Some(durability) = args.durability {
         store = store.with_parameter("durability", durability.as_str()).map_err(because("--durability"))?;
     }
@@ -147,11 +147,11 @@ async fn wind_down(mut serving: JoinHandle<()>, stop: &ShutdownSender, grace: Du
     }
 }
 
-async fn sweep(driver: Arc<dyn StorageDriver>) {
+async fn sweep(driver: Arc<dyn StorageDriver>, age: Duration) {
     let mut interval = tokio::time::interval(SWEEP_INTERVAL);
     loop {
         interval.tick().await;
-        match (*driver).sweep(LEFTOVERS_AGE).await {
+        match (*driver).sweep(age).await {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "removed what crashes left behind"),
             Err(error) => tracing::warn!(error = chain(&error), "removing what crashes left behind failed"),

@@ -26,7 +26,7 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(|| "more than 64 bits can hold".into())
 }
 
-/// A duration: `500ms`, `30s`, `5m`, `1h`.
+/// A duration: `500ms`, `30s`, `5m`, `1h`, `7d`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = number_and_unit(text)?;
     let milliseconds = match unit {
@@ -34,7 +34,8 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         "s" => number.checked_mul(1000),
         "m" => number.checked_mul(60_000),
         "h" => number.checked_mul(3_600_000),
-        _ => return Err("the unit is none of ms, s, m, h".into()),
+        "d" => number.checked_mul(24 * 3_600_000),
+        _ => return Err("the unit is none of ms, s, m, h, d".into()),
     };
     match milliseconds {
         Some(0) => Err("it must be more than nothing".into()),

@@ -32,14 +32,13 @@ impl S3Config {
                 return Err(InvalidS3Config::new(&**name, reason));
             }
         }
-        config.set_all(pairs.iter().map(|(name, value)| {
-            let name = match &**name {
-                "endpoint" => "regionendpoint",
-                "publicendpoint" => "redirectendpoint",
-                name => name,
-            };
-            (name, &**value)
-        }))?;
+        let pairs: Vec<_> = pairs.iter().map(|(name, value)| (parameter(name), &**value)).collect();
+        for (at, (name, value)) in pairs.iter().enumerate() {
+            if pairs.iter().take(at).any(|(earlier, before)| earlier == name && before != value) {
+                return Err(InvalidS3Config::new(*name, "it is given twice, and not the same"));
+            }
+        }
+        config.set_all(pairs.into_iter())?;
         config.check()?;
         Ok(config)
     }
@@ -144,6 +143,15 @@ fn boolean(name: &str, value: &str) -> Result<bool, InvalidS3Config> {
     }
 }
 
+/// A registry's name for a parameter of a URL.
+fn parameter(name: &str) -> &str {
+    match name {
+        "endpoint" => "regionendpoint",
+        "publicendpoint" => "redirectendpoint",
+        name => name,
+    }
+}
+
 fn number(name: &str, value: &str) -> Result<u64, InvalidS3Config> {
     value.parse().map_err(|_| InvalidS3Config::new(name, "it is not a number of bytes or requests"))
 }
@@ -232,5 +240,6 @@ mod tests {
         assert_eq!(refused("s3://b?secretkey=hush"), "secretkey");
         assert_eq!(refused("s3://b?rootdirectory=x"), "rootdirectory");
         assert_eq!(refused("s3://b?nonsense=1"), "nonsense");
+        assert_eq!(refused("s3://b?region=x&region=y"), "region");
     }
 }
