@@ -2,6 +2,7 @@
 
 mod conformance;
 mod counts;
+mod explore;
 mod faults;
 mod interleavings;
 mod memory;

@@ -157,10 +157,16 @@ impl S3Server {
 
     /// Makes all that is stored older. The clock stays.
     pub fn age(&self, time: Duration) {
+        self.age_when(time, |_| true);
+    }
+
+    /// Makes what is stored at some keys, or uploaded to them, older.
+    pub fn age_when(&self, time: Duration, test: impl Fn(&str) -> bool) {
         let mut engine = lock(&self.0.engine);
         for bucket in engine.buckets.values_mut() {
-            bucket.objects.values_mut().for_each(|object| object.modified -= delta(time));
-            for upload in bucket.uploads.values_mut() {
+            let objects = bucket.objects.iter_mut().filter(|(key, _)| test(key));
+            objects.for_each(|(_, object)| object.modified -= delta(time));
+            for upload in bucket.uploads.values_mut().filter(|upload| test(&upload.key)) {
                 upload.initiated -= delta(time);
                 upload.parts.values_mut().for_each(|part| part.modified -= delta(time));
             }
