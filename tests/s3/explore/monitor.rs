@@ -23,7 +23,11 @@ struct Register {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Op {
     /// At this offset (`None`: expecting that nothing is there); whole with so many symbols (`None`: when committed).
-    Append { at: Option<usize>, text: Text, whole: Option<usize> },
+    Append {
+        at: Option<usize>,
+        text: Text,
+        whole: Option<usize>,
+    },
     /// An `EndOfStream` write of a file that must not be there.
     Whole(Text),
     Put(Text),
@@ -175,7 +179,9 @@ fn steps(register: &Option<Register>, op: &Op, step: &Step) -> Vec<(Option<Regis
                 (Some(there), _) => next.push((same(), done(Answer::Offset(there.text.len())))),
                 (None, _) => {}
             }
-            if let Some(hidden) = there.and_then(|there| there.hidden.as_ref()).filter(|hidden| Some(hidden.len()) == *at) {
+            if let Some(hidden) =
+                there.and_then(|there| there.hidden.as_ref()).filter(|hidden| Some(hidden.len()) == *at)
+            {
                 next.push((same(), Step::Under(hidden.clone(), 0)));
             }
         }

@@ -80,7 +80,7 @@ pub(super) async fn call(driver: &S3Driver, path: &StoragePath, op: &Op) -> Answ
         Op::Put(text) => answer(driver.put_content(path, expand(text).into()).await),
         Op::Commit => answer(driver.commit(path).await),
         Op::Delete => answer(driver.delete(path).await),
-        Op::Sweep(young) => answer(driver.sweep(if *young { HOUR } else { Duration::ZERO }).await.map(drop)),
+        Op::Sweep(_) => answer(driver.sweep(HOUR).await.map(drop)),
         Op::Stat => match driver.stat(path).await {
             Ok(info) => Answer::Size(symbols(info.size)),
             Err(error) => refusal(&error),
