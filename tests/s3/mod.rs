@@ -6,6 +6,7 @@ mod explore;
 mod faults;
 mod interleavings;
 mod memory;
+mod operations;
 
 use std::sync::Arc;
 
