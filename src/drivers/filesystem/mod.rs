@@ -145,8 +145,8 @@ impl FilesystemDriver {
         path: &StoragePath,
         f: impl FnOnce(&Arc<Store>, &StoragePath) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (store, path) = (Arc::clone(&self.store), path.clone());
-        self.store.pace.run(work, move || f(&store, &path)).await?
+        let (store, of) = (Arc::clone(&self.store), path.clone());
+        self.store.pace.run(work, path, move || f(&store, &of)).await?
     }
 
     /// Repeats work until it finds the file unlocked, for as long as the lock timeout.

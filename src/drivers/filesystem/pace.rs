@@ -9,7 +9,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::errors::NAME;
 use crate::error::{Error, ErrorKind, Result};
+use crate::path::StoragePath;
 
 /// What a worker can lose on average without its other tasks noticing.
 const SLOW: Duration = Duration::from_millis(1);
@@ -48,17 +50,17 @@ impl Pace {
         until != 0 && u128::from(until) > self.start.elapsed().as_millis()
     }
 
-    /// Runs the work and waits for it. Work that has begun runs to its end, also when this future is dropped.
+    /// Runs the work for a path and waits for it. Work that has begun runs to its end, also when this future is dropped.
     ///
     /// # Errors
     /// The runtime is shutting down.
-    pub(super) async fn run<T, F>(&self, work: Work, f: F) -> Result<T>
+    pub(super) async fn run<T, F>(&self, work: Work, path: &StoragePath, f: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
         if work == Work::Slow || self.is_slow() {
-            return pool(f).await;
+            return pool(f).await.map_err(|error| error.at(NAME, path));
         }
         let begun = Instant::now();
         let result = f();
@@ -111,14 +113,15 @@ mod tests {
     #[tokio::test]
     async fn quick_work_stays_on_its_thread_while_the_disk_is_quick() {
         let pace = Pace::new();
+        let path = &StoragePath::root();
         let here = std::thread::current().id();
         let thread = || std::thread::current().id();
-        assert_eq!(pace.run(Work::Quick, thread).await.unwrap(), here);
-        assert_ne!(pace.run(Work::Slow, thread).await.unwrap(), here);
+        assert_eq!(pace.run(Work::Quick, path, thread).await.unwrap(), here);
+        assert_ne!(pace.run(Work::Slow, path, thread).await.unwrap(), here);
         pace.is_slow_for_good();
-        assert_ne!(pace.run(Work::Quick, thread).await.unwrap(), here);
+        assert_ne!(pace.run(Work::Quick, path, thread).await.unwrap(), here);
         pace.slow_until.store(0, Ordering::Relaxed);
-        assert_eq!(pace.run(Work::Quick, thread).await.unwrap(), here);
+        assert_eq!(pace.run(Work::Quick, path, thread).await.unwrap(), here);
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl Store {
     /// Info and bytes of a file.
     pub(super) async fn read(self: &Arc<Self>, path: &StoragePath, range: ReadRange) -> Result<(FileInfo, ByteStream)> {
         let (store, of) = (Arc::clone(self), path.clone());
-        let (info, begun) = self.pace.run(Work::Quick, move || store.begin_read(&of, range)).await??;
+        let (info, begun) = self.pace.run(Work::Quick, path, move || store.begin_read(&of, range)).await??;
         let stream = match begun {
             Begun::Whole(bytes) if bytes.is_empty() => stream::empty().boxed(),
             Begun::Whole(bytes) => stream::once(std::future::ready(Ok(bytes))).boxed(),
@@ -154,9 +154,9 @@ impl Reader {
         if self.at == self.end {
             return Ok(None);
         }
-        let store = Arc::clone(&self.share.0);
+        let (store, path) = (Arc::clone(&self.share.0), self.path.clone());
         let work = move || self.piece().map(|piece| Some((piece, self)));
-        store.pace.run(Work::Quick, work).await?
+        store.pace.run(Work::Quick, &path, work).await?
     }
 
     /// The next piece; what was read so far is from before any rewrite.

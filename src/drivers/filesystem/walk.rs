@@ -60,6 +60,7 @@ impl Store {
     ) -> BoxStream<'static, Result<FileInfo>> {
         let walker = Walker {
             store: Arc::clone(self),
+            path: path.clone(),
             start: options.start_after.as_ref().map(|info| key(info.path.as_str(), info.is_dir)),
             options,
             levels: Vec::new(),
@@ -67,9 +68,9 @@ impl Store {
             begun: false,
         };
         stream::try_unfold(walker, |mut walker| async {
-            let store = Arc::clone(&walker.store);
+            let (store, path) = (Arc::clone(&walker.store), walker.path.clone());
             let work = move || walker.batch().map(|batch| (batch, walker));
-            let (batch, walker) = store.pace.run(Work::Slow, work).await??;
+            let (batch, walker) = store.pace.run(Work::Slow, &path, work).await??;
             Ok::<_, crate::Error>(batch.map(|batch| (stream::iter(batch.into_iter().map(Ok)), walker)))
         })
         .try_flatten()
@@ -80,6 +81,8 @@ impl Store {
 /// A walk, from one batch to the next. It has the names of the directories open at each level, and no others.
 struct Walker {
     store: Arc<Store>,
+    /// Where it began.
+    path: StoragePath,
     options: WalkOptions,
     /// The key that was got last in an earlier walk, until this one is past it.
     start: Option<String>,

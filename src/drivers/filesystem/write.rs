@@ -111,19 +111,19 @@ impl Store {
         };
         let mut held = Held::new(target);
         let mut result;
-        (held, result) = self.work(Work::Quick, held, move |target| target.seek(offset)).await?;
+        (held, result) = self.work(Work::Quick, path, held, move |target| target.seek(offset)).await?;
         let mut pieces = Vec::with_capacity(1);
         while result.is_ok() {
             source.fill(&mut pieces, if self.pace.is_slow() { BATCH } else { 0 }).await;
             if pieces.is_empty() {
                 break;
             }
-            ((held, pieces), result) = self.append(held, pieces).await?;
+            ((held, pieces), result) = self.append(path, held, pieces).await?;
         }
         let read = source.read;
         let failed = |error: Error| error.with_bytes_read(read);
         let well = result.is_ok() && matches!(source.ended, Some(Ended::Well));
-        self.finish(held, well).await.map_err(failed)?;
+        self.finish(path, held, well).await.map_err(failed)?;
         result.map_err(failed)?;
         source.result(path)
     }
@@ -157,8 +157,8 @@ impl Store {
                 Staged::File(file, length) => target.append_staged(&file, length),
             }
         };
-        let (held, result) = self.work(work, held, append).await.map_err(failed)?;
-        self.finish(held, result.is_ok()).await.map_err(failed)?;
+        let (held, result) = self.work(work, path, held, append).await.map_err(failed)?;
+        self.finish(path, held, result.is_ok()).await.map_err(failed)?;
         result.map_err(failed)?;
         Ok(read)
     }
@@ -180,7 +180,7 @@ impl Store {
         let (store, of) = (Arc::clone(self), path.clone());
         let first = memory.freeze();
         let stage = move || store.stage(&of, &first).map(|file| (file, first.len() as u64));
-        let (mut file, mut length) = self.pace.run(Work::Quick, stage).await??;
+        let (mut file, mut length) = self.pace.run(Work::Quick, path, stage).await??;
         while !pieces.is_empty() {
             let of = path.clone();
             let append = move || {
@@ -190,7 +190,7 @@ impl Store {
                 }
                 Ok::<_, Error>((file, length, pieces))
             };
-            (file, length, pieces) = self.pace.run(Work::Quick, append).await??;
+            (file, length, pieces) = self.pace.run(Work::Quick, path, append).await??;
             source.fill(&mut pieces, if self.pace.is_slow() { BATCH } else { 0 }).await;
         }
         Ok(Staged::File(file, length))
@@ -210,7 +210,7 @@ impl Store {
         loop {
             let (store, of) = (Arc::clone(self), path.clone());
             let work = move || store.find_target(&of, offset, options, create, newborn);
-            match self.pace.run(Work::Quick, work).await?? {
+            match self.pace.run(Work::Quick, path, work).await?? {
                 Found::Absent => return Ok(None),
                 Found::Busy(made) => {
                     newborn = made;
@@ -218,7 +218,7 @@ impl Store {
                 }
                 Found::Target(target) if target.is_unsettled() => {
                     let (held, settled) =
-                        self.work(Work::Slow, Held::new(target), move |target| target.settle(offset)).await?;
+                        self.work(Work::Slow, path, Held::new(target), move |target| target.settle(offset)).await?;
                     settled?;
                     return Ok(held.take());
                 }
@@ -230,23 +230,29 @@ impl Store {
     async fn work<T: Send + 'static>(
         self: &Arc<Self>,
         work: Work,
+        path: &StoragePath,
         held: Held,
         f: impl FnOnce(&mut Target) -> Result<T> + Send + 'static,
     ) -> Result<(Held, Result<T>)> {
-        self.pace.run(work, move || held.with(f)).await
+        self.pace.run(work, path, move || held.with(f)).await
     }
 
-    async fn append(self: &Arc<Self>, held: Held, pieces: Vec<Bytes>) -> Result<((Held, Vec<Bytes>), Result<()>)> {
+    async fn append(
+        self: &Arc<Self>,
+        path: &StoragePath,
+        held: Held,
+        pieces: Vec<Bytes>,
+    ) -> Result<((Held, Vec<Bytes>), Result<()>)> {
         let work = move || {
             let (held, result) = held.with(|target| target.append(&pieces));
             ((held, pieces), result)
         };
-        self.pace.run(Work::Quick, work).await
+        self.pace.run(Work::Quick, path, work).await
     }
 
-    async fn finish(self: &Arc<Self>, held: Held, ended_well: bool) -> Result<()> {
+    async fn finish(self: &Arc<Self>, path: &StoragePath, held: Held, ended_well: bool) -> Result<()> {
         let work = if held.get().is_some_and(Target::will_sync) { Work::Slow } else { Work::Quick };
-        self.pace.run(work, move || held.finish(ended_well)).await?
+        self.pace.run(work, path, move || held.finish(ended_well)).await?
     }
 
     /// Waits before another try at a lock, or gives up.
