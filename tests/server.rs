@@ -294,6 +294,7 @@ fn each_flag_can_come_by_environment_and_the_flag_wins() {
         ("GRACE", "7s"),
         ("HEADER_TIMEOUT", "7s"),
         ("IDLE_TIMEOUT", "7s"),
+        ("SWEEP_AGE", "7d"),
         ("MAX_CONNECTIONS", "7"),
         ("THREADS", "1"),
         ("LOG", "info"),
@@ -342,7 +343,11 @@ fn what_makes_no_sense_is_said_in_a_line_and_with_an_exit_code() {
         (&["memory:", "--durability", "none", "--listen", "127.0.0.1:0"], 1, &["--durability", "memory"]),
         (&["/srv/data"], 1, &["file:/srv/data"]),
         (&["ftp://host"], 1, &["ftp"]),
-        (&["s3://bucket"], 1, &["S3"]),
+        (&["s3://id:hush@bucket"], 1, &["AWS_SECRET_ACCESS_KEY"]),
+        (&["s3://bucket?secretkey=hush"], 1, &["secretkey"]),
+        (&["s3://bucket?colour=red"], 1, &["colour"]),
+        (&["s3://bucket", "--durability", "none"], 1, &["--durability", "S3"]),
+        (&["--sweep-age", "59m"], 2, &["--sweep-age", "hour"]),
         (&["file:x?colour=red"], 1, &["colour=red"]),
         (&[&below_a_file, "--listen", "127.0.0.1:0"], 1, &["a-file", "directory"]),
     ] {
@@ -359,6 +364,7 @@ fn what_makes_no_sense_is_said_in_a_line_and_with_an_exit_code() {
         for word in words {
             assert!(said.contains(word), "{arguments:?} is answered without {word:?}: {said}");
         }
+        assert!(!said.contains("hush"), "{said}");
         assert!(code == 2 || said.trim_end().lines().count() == 1, "{arguments:?}: {said}");
     }
     let help = String::from_utf8(holdall(&["serve", "--help"]).output().unwrap().stdout).unwrap();

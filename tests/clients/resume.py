@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Uploads random files to `holdall serve` with real tus clients while connections are cut at random points and the server is
-killed with SIGKILL and started again; then compares the bytes. No offset that was reported may come back smaller.
+killed with SIGKILL and started again; then compares the bytes. No offset that was reported or acknowledged may come back
+smaller.
 
-usage: resume.py [--size BYTES] [--rounds N] [--kills N] [--seed N] HOLDALL CLIENT
+usage: resume.py [--store URL] [--size BYTES] [--chunk BYTES] [--rounds N] [--kills N] [--seed N] HOLDALL CLIENT
 CLIENT is `tuspy`, which has to be installed for this Python, or `js:DIRECTORY`, where DIRECTORY holds the node_modules of
-tus-js-client. The store is on the file system of the current temporary directory.
+tus-js-client. URL is a store that holdall takes, such as s3://bucket?endpoint=…, in which each round has a folder of its own;
+without it the store is on the file system of the current temporary directory. CHUNK is the most bytes of one PATCH; without
+it one PATCH takes all there is.
 """
 
 import argparse
@@ -28,7 +31,7 @@ class Server:
     """`holdall serve` on a port that stays the same when it is started again."""
 
     def __init__(self, program, store):
-        self.command = [program, "serve", f"file:{store}", "--log", "warn", "--listen"]
+        self.command = [program, "serve", store, "--log", "warn", "--listen"]
         self.port = 0
         self.start()
 
@@ -72,8 +75,10 @@ class Proxy(threading.Thread):
         self.passed = 0
         self.kill_at = sorted(rng.randrange(size) for _ in range(kills))
         self.path = None
+        self.told = 0
         self.failure = None
         self.lock = threading.Lock()
+        self.telling = threading.Lock()
 
     def run(self):
         while True:
@@ -116,13 +121,18 @@ class Proxy(threading.Thread):
                 return
             self.kill_at.pop(0)
             try:
-                reported = self.server.offset(self.path)
+                self.tell(self.server.offset(self.path))
                 self.server.kill()
+                told = self.told
                 self.server.start()
                 left = self.server.offset(self.path)
-                assert left >= reported, f"{reported} was reported, and {left} is left"
+                assert left >= told, f"{told} was told, and {left} is left"
             except Exception as error:
                 self.failure = error
+
+    def tell(self, offset):
+        with self.telling:
+            self.told = max(self.told, offset)
 
     def answers(self, server, client):
         try:
@@ -130,36 +140,46 @@ class Proxy(threading.Thread):
                 found = re.search(rb"\r\nlocation: (\S+)\r\n", piece, re.IGNORECASE)
                 if found:
                     self.path = found[1].decode()
+                for offset in re.findall(rb"\r\nupload-offset: (\d+)\r\n", piece, re.IGNORECASE):
+                    self.tell(int(offset))
                 client.sendall(piece)
             client.shutdown(socket.SHUT_WR)
         except OSError:
             client.close()
 
 
-def upload_with_tuspy(url, file, _):
+def upload_with_tuspy(url, file, chunk, _):
     from tusclient import client as tus
 
     location, failures = None, 0
     while True:
         try:
-            uploader = tus.TusClient(url).uploader(str(file), chunk_size=file.stat().st_size, url=location)
+            uploader = tus.TusClient(url).uploader(str(file), chunk_size=chunk or file.stat().st_size, url=location)
             location = uploader.url
             uploader.upload()
             return
         except Exception as error:
             failures += 1
-            if failures > 1000:
+            if failures > 10_000:
                 raise
             location = location or getattr(locals().get("uploader"), "url", None)
             time.sleep(0.01)
 
 
-def upload_with_js(url, file, directory):
-    subprocess.run(["node", str(HERE / "upload.mjs"), directory, url, str(file)], check=True, timeout=3600)
+def upload_with_js(url, file, chunk, directory):
+    subprocess.run(["node", str(HERE / "upload.mjs"), directory, url, str(file), str(chunk or "Infinity")], check=True, timeout=3600)
+
+
+def folder_of(store):
+    """A folder that was not there before, in a store."""
+    place, mark, query = store.partition("?")
+    return f"{place.rstrip('/')}/{os.urandom(8).hex()}{mark}{query}"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store")
+    parser.add_argument("--chunk", type=int)
     parser.add_argument("--size", type=int, default=32 << 20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kills", type=int, default=2)
@@ -180,12 +200,12 @@ def main():
                     piece = os.urandom(min(1 << 20, arguments.size - start))
                     digest.update(piece)
                     out.write(piece)
-            server = Server(arguments.holdall, pathlib.Path(folder, "store"))
+            server = Server(arguments.holdall, folder_of(arguments.store) if arguments.store else f"file:{folder}/store")
             try:
                 proxy = Proxy(server, arguments.size, arguments.kills, rng)
                 proxy.start()
                 begin = time.monotonic()
-                upload(f"http://127.0.0.1:{proxy.port}/files/", file, directory)
+                upload(f"http://127.0.0.1:{proxy.port}/files/", file, arguments.chunk, directory)
                 if proxy.failure:
                     raise proxy.failure
                 assert not proxy.kill_at, "the server was not killed as often as it should have been"

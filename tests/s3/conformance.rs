@@ -7,10 +7,10 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use holdall::conformance::{Fetched, Harness, cases};
 use holdall::drivers::S3Config;
-use holdall::{StorageDriver, UrlMethod};
-use object_store::ObjectStore;
-use object_store::aws::AmazonS3Builder;
+use holdall::{StorageDriver, StoragePath, UrlMethod};
+use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::client::{HttpConnector, HttpRequest, HttpRequestBody};
+use object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
 
 use super::{config, open, scaled, small};
@@ -118,16 +118,29 @@ impl Harness for RealEngine {
     }
 
     async fn leftovers(&self) -> Vec<String> {
-        let url = Url::parse(&self.url).unwrap();
-        let parameter =
-            |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
-        let builder = AmazonS3Builder::from_env().with_bucket_name(url.host_str().unwrap()).with_allow_http(true);
-        let builder =
-            parameter("endpoint").into_iter().fold(builder, |builder, endpoint| builder.with_endpoint(endpoint));
-        let builder = parameter("region").into_iter().fold(builder, |builder, region| builder.with_region(region));
-        let objects = builder.build().unwrap().list(Some(&self.folder.as_str().into()));
+        let objects = bucket(&self.url).list(Some(&self.folder.as_str().into()));
         objects.map_ok(|object| object.location.to_string()).try_collect().await.unwrap()
     }
+}
+
+/// The bucket of a URL, past the driver.
+fn bucket(url: &str) -> AmazonS3 {
+    let url = Url::parse(url).unwrap();
+    let parameter = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+    let builder = AmazonS3Builder::from_env().with_bucket_name(url.host_str().unwrap()).with_allow_http(true);
+    let builder = parameter("endpoint").into_iter().fold(builder, |builder, endpoint| builder.with_endpoint(endpoint));
+    let builder = parameter("region").into_iter().fold(builder, |builder, region| builder.with_region(region));
+    builder.build().unwrap()
+}
+
+/// Whether the engine replaces an object whose key ends in a name of 255 bytes. One that keeps objects as files, and puts a
+/// longer name beside the old one to replace it, can't.
+async fn replaces_longest_names(url: &str, folder: &str) -> bool {
+    let (bucket, key) = (bucket(url), format!("{folder}/{}", "c".repeat(StoragePath::MAX_COMPONENT_LEN)).into());
+    bucket.put(&key, "one".into()).await.unwrap();
+    let replaced = bucket.put(&key, "two".into()).await;
+    bucket.delete(&key).await.unwrap();
+    replaced.is_ok()
 }
 
 /// `HOLDALL_TEST_S3` names an engine as `s3://bucket?endpoint=…&region=…`; credentials come from the environment.
@@ -135,8 +148,14 @@ impl Harness for RealEngine {
 fn the_engine_that_the_environment_names() {
     let Ok(url) = std::env::var("HOLDALL_TEST_S3") else { return };
     let run = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let longest = runtime.block_on(replaces_longest_names(&url, &format!("{run}")));
+    if !longest {
+        eprintln!("skipped: longest_paths_round_trip: the engine can't replace an object with a name of 255 bytes");
+    }
     let failed: Vec<String> = cases()
         .iter()
+        .filter(|case| longest || case.name != "longest_paths_round_trip")
         .filter_map(|case| {
             let harness = RealEngine { url: url.clone(), folder: format!("{run}/{}", case.name) };
             case.check(Arc::new(harness)).err().map(|message| format!("{}: {message}", case.name))

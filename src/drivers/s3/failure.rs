@@ -129,6 +129,11 @@ impl Failure {
         matches!(self.status, Some(StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED))
     }
 
+    /// Whether the caller is known and may not do this. Wrong credentials have codes of their own.
+    pub(super) fn is_access_denied(&self) -> bool {
+        self.is_denied() && self.code == "AccessDenied"
+    }
+
     /// Whether it may have been done, now or later.
     pub(super) fn is_lost(&self) -> bool {
         matches!(self.fate, Fate::Unknown | Fate::TimedOut)

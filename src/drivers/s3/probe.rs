@@ -19,7 +19,7 @@ pub(super) async fn probe(client: &Client, keys: &Keys) -> Result<Found, Failure
     let body = || bytes::Bytes::from(id.to_string()).into();
     let etag = match client.put(&key, body(), Cond::Any, None, Again::Always).await {
         Ok(etag) => etag,
-        Err(failure) if failure.is_denied() => return Ok(nothing),
+        Err(failure) if failure.is_access_denied() => return Ok(nothing),
         Err(failure) => return Err(failure),
     };
     let found = try_out(client, &key, id, &etag, nothing, body).await;
