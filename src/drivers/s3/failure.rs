@@ -112,6 +112,11 @@ impl Failure {
             && !matches!(&*self.code, "ObjectParentIsFile" | "ExistingObjectIsDirectory")
     }
 
+    /// A directory is in the way, for an engine that keeps objects as files.
+    pub(super) fn is_directory_in_the_way(&self) -> bool {
+        self.code == "ExistingObjectIsDirectory"
+    }
+
     /// Whether the range starts at or past the end of the object.
     pub(super) fn is_range(&self) -> bool {
         self.status == Some(StatusCode::RANGE_NOT_SATISFIABLE)

@@ -18,6 +18,8 @@ use super::xml;
 
 /// The most that is read of an answer that is not a file.
 const MAX_DOCUMENT: u64 = 16 << 20;
+/// How often a request is sent that a directory is in the way of.
+const MAX_BLOCKED: u32 = 5;
 
 /// How requests reach the bucket.
 pub(super) struct Transport {
@@ -119,6 +121,7 @@ impl Transport {
         F: Future<Output = Result<T, Failure>>,
     {
         let mut pause = Backoff::new(self.max_retries);
+        let mut blocked = 0;
         loop {
             let failure = match self.try_once(call).await {
                 Ok(response) => match read(response).await {
@@ -127,7 +130,10 @@ impl Transport {
                 },
                 Err(failure) => failure,
             };
+            // It may be one that just became empty, which the engine is about to remove.
+            blocked += u32::from(failure.is_directory_in_the_way());
             let retry = match again {
+                _ if failure.is_directory_in_the_way() => blocked < MAX_BLOCKED && again != Again::Never,
                 Again::Always => failure.is_lost() || failure.is_not_begun(),
                 Again::IfNotBegun => failure.is_not_begun(),
                 Again::Never => false,
