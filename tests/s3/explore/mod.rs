@@ -112,7 +112,7 @@ impl Explorer {
         }
         let (before, after) = (client("before").await, client("after").await);
         let (seen, probed) = (HashSet::new(), HashSet::new());
-        Self { scenario, monitor: Monitor::default(), blank, actors, before, after, seen, probed, runs: 0 }
+        Self { monitor: Monitor::new(scenario.part), scenario, blank, actors, before, after, seen, probed, runs: 0 }
     }
 
     /// Tries all runs, or `most`, with so many faults in each.

@@ -96,7 +96,7 @@ fn beside(register: &Option<Register>) -> Option<Text> {
 }
 
 /// All that one step of a call can lead to.
-fn steps(register: &Option<Register>, op: &Op, step: &Step) -> Vec<(Option<Register>, Step)> {
+fn steps(register: &Option<Register>, op: &Op, step: &Step, short: usize) -> Vec<(Option<Register>, Step)> {
     let same = || register.clone();
     // An empty uncommitted file may come and go unseen.
     let empty = register.is_none() || *register == uncommitted(Text::new());
@@ -149,7 +149,7 @@ fn steps(register: &Option<Register>, op: &Op, step: &Step) -> Vec<(Option<Regis
         }
         (Op::Append { at, text, whole }, Step::Invoked) => {
             let first = at.is_none_or(|at| at == 0);
-            if first && *whole == Some(text.len()) && there.is_none_or(|there| !there.complete) {
+            if first && text.len() <= short && *whole == Some(text.len()) && there.is_none_or(|there| !there.complete) {
                 // Brought whole by one call, it may be put without a head, and then behaves as `put_content`.
                 let put = Register { text: text.clone(), complete: true, hidden: beside(register) };
                 next.push((Some(put), done(Answer::Ok)));
@@ -209,12 +209,17 @@ fn steps(register: &Option<Register>, op: &Op, step: &Step) -> Vec<(Option<Regis
 }
 
 /// Keeps what was computed before.
-#[derive(Default)]
 pub(super) struct Monitor {
+    /// So many symbols in one call may make a file without a head.
+    short: usize,
     closed: HashMap<Views, Views>,
 }
 
 impl Monitor {
+    pub(super) fn new(short: usize) -> Self {
+        Self { short, closed: HashMap::new() }
+    }
+
     /// Nothing is there, and nobody has called.
     pub(super) fn start() -> Views {
         Views(BTreeSet::from([(None, BTreeSet::new())]))
@@ -237,7 +242,7 @@ impl Monitor {
                     }
                     Pending::Helper(_) => Vec::new(),
                     Pending::Call(op, step) => {
-                        let next = steps(&register, op, step).into_iter();
+                        let next = steps(&register, op, step, self.short).into_iter();
                         let next = next.map(|(register, step)| {
                             let mut calls = without.clone();
                             calls.insert((*slot, Pending::Call(op.clone(), step)));
