@@ -74,7 +74,7 @@ impl Scenario {
 
 /// Without faults, then with.
 async fn try_all(name: &str, scenario: Scenario) {
-    let most = std::env::var("HOLDALL_TEST_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(60);
+    let most = std::env::var("HOLDALL_TEST_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(50);
     let phases = if scenario.faults == 0 { vec![0] } else { vec![0, scenario.faults] };
     let mut explorer = Explorer::new(scenario).await;
     for faults in phases {
