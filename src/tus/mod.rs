@@ -92,4 +92,4 @@ mod service;
 
 pub use self::body::Body;
 pub use self::config::{InvalidBasePath, Verb};
-pub use self::service::{ResponseFuture, TusBuilder, TusService, VerbService, effective_method};
+pub use self::service::{ResponseFuture, TusBuilder, TusService, effective_method};

@@ -28,6 +28,8 @@ use crate::upload::UploadStore;
 #[derive(Clone, Debug)]
 pub struct TusService {
     config: Arc<Config>,
+    /// Each request is one of this verb.
+    only: Option<Verb>,
 }
 
 /// Sets up a [`TusService`].
@@ -70,7 +72,7 @@ impl TusBuilder {
 
     /// The service.
     pub fn build(self) -> TusService {
-        TusService { config: Arc::new(self.config) }
+        TusService { config: Arc::new(self.config), only: None }
     }
 }
 
@@ -92,16 +94,9 @@ impl TusService {
 
     /// A service of this verb alone, which takes each request as one of it, whatever its method: for applications that
     /// route the verbs themselves.
-    pub fn verb(&self, verb: Verb) -> VerbService {
-        VerbService { config: self.config.clone(), verb }
+    pub fn verb(&self, verb: Verb) -> Self {
+        Self { config: self.config.clone(), only: Some(verb) }
     }
-}
-
-/// One verb of a [`TusService`]; see [`TusService::verb`].
-#[derive(Clone, Debug)]
-pub struct VerbService {
-    config: Arc<Config>,
-    verb: Verb,
 }
 
 /// The method that counts: that of `X-HTTP-Method-Override`, or else the request's own. For applications that route the
@@ -130,27 +125,12 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
-        let method = effective_method(request.method(), request.headers());
-        let verb = method.map(|method| Verb::of(&method).filter(|verb| self.config.serves(*verb)));
+        let verb = match self.only {
+            Some(verb) => Ok(Some(verb)),
+            None => effective_method(request.method(), request.headers())
+                .map(|method| Verb::of(&method).filter(|verb| self.config.serves(*verb))),
+        };
         respond(self.config.clone(), verb, request)
-    }
-}
-
-impl<B> Service<Request<B>> for VerbService
-where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = ResponseFuture;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> ResponseFuture {
-        respond(self.config.clone(), Ok(Some(self.verb)), request)
     }
 }
 
