@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 
 /// A service over a fresh driver.
-struct Rig {
+pub(crate) struct Rig {
     tus: TusService,
     driver: Arc<dyn StorageDriver>,
     _directory: Option<TempDir>,
@@ -30,10 +30,10 @@ struct Rig {
 
 /// An answer, read whole.
 #[derive(Debug)]
-struct Answer {
-    status: StatusCode,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
     headers: HeaderMap,
-    body: Bytes,
+    pub(crate) body: Bytes,
 }
 
 impl Rig {
@@ -56,7 +56,12 @@ impl Rig {
             .collect()
     }
 
-    async fn send<B>(&self, request: Request<B>) -> Answer
+    /// One over this driver.
+    pub(crate) fn over(driver: Arc<dyn StorageDriver>) -> Self {
+        Self { tus: TusService::new(UploadStore::new(driver.clone())), driver, _directory: None }
+    }
+
+    pub(crate) async fn send<B>(&self, request: Request<B>) -> Answer
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -69,7 +74,7 @@ impl Rig {
     }
 
     /// Creates an upload and returns its URL.
-    async fn create(&self, length: u64) -> String {
+    pub(crate) async fn create(&self, length: u64) -> String {
         let answer = self.send(tus("POST", "/files/").header("upload-length", length).empty()).await;
         assert_eq!(answer.status, 201, "{answer:?}");
         answer.header("location").to_owned()
@@ -95,7 +100,7 @@ impl Rig {
     }
 
     /// The offset that HEAD tells.
-    async fn offset(&self, url: &str) -> u64 {
+    pub(crate) async fn offset(&self, url: &str) -> u64 {
         let answer = self.send(tus("HEAD", url).empty()).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.header("upload-offset").parse().unwrap()
@@ -117,7 +122,7 @@ impl Rig {
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next().unwrap_or_else(|| panic!("no {name} in {self:?}"));
         assert_eq!(values.next(), None, "{name} came twice");
@@ -143,15 +148,15 @@ impl Answer {
     }
 }
 
-const CHUNK: &str = "application/offset+octet-stream";
+pub(crate) const CHUNK: &str = "application/offset+octet-stream";
 
 /// A request of the protocol.
-fn tus(method: &str, url: &str) -> Builder {
+pub(crate) fn tus(method: &str, url: &str) -> Builder {
     Request::builder().method(method).uri(url).header("tus-resumable", "1.0.0")
 }
 
 /// A PATCH, but for its body.
-fn patch(url: &str, offset: u64) -> Builder {
+pub(crate) fn patch(url: &str, offset: u64) -> Builder {
     tus("PATCH", url).header("content-type", CHUNK).header("upload-offset", offset)
 }
 
