@@ -93,13 +93,6 @@ async fn a_session_token_must_come_along() {
     assert_eq!(without.send().await.unwrap().code(), "InvalidToken");
 }
 
-/// Sends a request to a URL as it is, unsigned but by the URL.
-fn at(server: &S3Server, method: Method, url: &url::Url) -> Raw {
-    let mut request = server.raw(method, "");
-    *request.request.uri_mut() = url.as_str().parse().unwrap();
-    request
-}
-
 #[tokio::test]
 async fn a_presigned_url_is_good_for_its_method_and_its_time() {
     let server = small();
@@ -107,30 +100,27 @@ async fn a_presigned_url_is_good_for_its_method_and_its_time() {
     let path = Path::parse("dir/a b+c").unwrap();
     let hour = Duration::from_secs(3600);
     let put = store.signed_url(Method::PUT, &path, hour).await.unwrap();
-    assert_eq!(at(&server, Method::PUT, &put).body("hello").deliver().await.unwrap().status, 200);
+    assert_eq!(server.at(Method::PUT, &put).body("hello").deliver().await.unwrap().status, 200);
     let get = store.signed_url(Method::GET, &path, hour).await.unwrap();
-    assert_eq!(at(&server, Method::GET, &get).deliver().await.unwrap().body, "hello");
-    assert_eq!(at(&server, Method::HEAD, &get).deliver().await.unwrap().status, 403);
-    assert_eq!(at(&server, Method::PUT, &get).body("x").deliver().await.unwrap().code(), "SignatureDoesNotMatch");
+    assert_eq!(server.at(Method::GET, &get).deliver().await.unwrap().body, "hello");
+    assert_eq!(server.at(Method::HEAD, &get).deliver().await.unwrap().status, 403);
+    assert_eq!(server.at(Method::PUT, &get).body("x").deliver().await.unwrap().code(), "SignatureDoesNotMatch");
     let head = store.signed_url(Method::HEAD, &path, hour).await.unwrap();
-    assert_eq!(at(&server, Method::HEAD, &head).deliver().await.unwrap().headers["content-length"], "5");
+    assert_eq!(server.at(Method::HEAD, &head).deliver().await.unwrap().headers["content-length"], "5");
     let mut longer = get.clone();
     longer.query_pairs_mut().append_pair("response-content-type", "text/html");
-    assert_eq!(at(&server, Method::GET, &longer).deliver().await.unwrap().code(), "SignatureDoesNotMatch");
-    let unsigned = at(&server, Method::PUT, &put).header("x-amz-meta-a", "b").body("x");
+    assert_eq!(server.at(Method::GET, &longer).deliver().await.unwrap().code(), "SignatureDoesNotMatch");
+    let unsigned = server.at(Method::PUT, &put).header("x-amz-meta-a", "b").body("x");
     assert_eq!(unsigned.deliver().await.unwrap().code(), "AccessDenied");
 
     server.advance(hour + Duration::from_secs(2));
-    let expired = at(&server, Method::GET, &get).deliver().await.unwrap();
+    let expired = server.at(Method::GET, &get).deliver().await.unwrap();
     assert_eq!(
         (expired.code().as_str(), expired.element("Message").as_deref()),
         ("AccessDenied", Some("Request has expired"))
     );
     let too_long = store.signed_url(Method::GET, &path, Duration::from_secs(604_801)).await.unwrap();
-    assert_eq!(
-        at(&server, Method::GET, &too_long).deliver().await.unwrap().code(),
-        "AuthorizationQueryParametersError"
-    );
+    assert_eq!(server.at(Method::GET, &too_long).deliver().await.unwrap().code(), "AuthorizationQueryParametersError");
 }
 
 #[tokio::test]
@@ -145,7 +135,7 @@ async fn a_presigned_url_may_name_query_and_headers() {
         ("response-content-disposition", "attachment; filename=\"a b\""),
     ]);
     let url = store.signed_url_opts(Method::GET, &path, Duration::from_secs(60), &options).await.unwrap();
-    let answer = at(&server, Method::GET, &url).deliver().await.unwrap();
+    let answer = server.at(Method::GET, &url).deliver().await.unwrap();
     assert_eq!((answer.body.as_str(), &answer.headers["content-type"]), ("hello", &"text/html".parse().unwrap()));
     assert_eq!(answer.headers["content-disposition"], "attachment; filename=\"a b\"");
 }

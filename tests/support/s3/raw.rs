@@ -66,6 +66,13 @@ impl S3Server {
         let credential = AwsCredential { key_id, secret_key: secret.secret, token: secret.token };
         Raw { connector: self.connector("raw"), request, credential, region: config.region }
     }
+
+    /// A request to a URL as it is, signed by the URL itself, if at all: to be [delivered](Raw::deliver). Its client is `raw`.
+    pub fn at(&self, method: Method, url: &url::Url) -> Raw {
+        let mut raw = self.raw(method, "");
+        *raw.request.uri_mut() = url.as_str().parse().unwrap_or_default();
+        raw
+    }
 }
 
 impl Raw {
