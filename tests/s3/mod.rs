@@ -7,6 +7,7 @@ mod faults;
 mod interleavings;
 mod memory;
 mod operations;
+mod parameters;
 mod urls;
 
 use std::sync::Arc;

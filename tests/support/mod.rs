@@ -7,3 +7,4 @@ pub(crate) mod http;
 pub(crate) mod program;
 pub(crate) mod rng;
 pub mod s3;
+pub(crate) mod tls;
