@@ -2,6 +2,8 @@
 
 mod conformance;
 mod counts;
+#[cfg(target_os = "linux")]
+mod credentials;
 mod explore;
 mod faults;
 mod interleavings;

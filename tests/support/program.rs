@@ -12,7 +12,8 @@ use super::http::Client;
 /// The program with these arguments, and without what the environment of the tests says.
 pub(crate) fn holdall(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_holdall"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HOLDALL_")) {
+    let ours = |name: &str| name.starts_with("HOLDALL_") || name.starts_with("AWS_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| ours(&name.to_string_lossy())) {
         command.env_remove(name);
     }
     command.args(arguments);
@@ -57,7 +58,7 @@ impl Server {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        let (_, url) = self.first_line.split_once("http://").unwrap();
+        let (_, url) = self.first_line.rsplit_once(" at http://").unwrap();
         url.split('/').next().unwrap().parse().unwrap()
     }
 

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LAST_MODIFIED, RANGE};
 use http::{HeaderMap, HeaderValue, Method};
 use md5::{Digest, Md5};
-use object_store::PutPayload;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::client::{HttpConnector, HttpResponse, ReqwestConnector};
+use object_store::{PutPayload, RetryConfig};
 
 use super::config::{Credentials, InvalidS3Config, S3Config, S3Encryption};
 use super::failure::Failure;
@@ -114,7 +114,9 @@ impl Client {
         let store = |url: String| {
             credentials(config)
                 .with_http_connector(Delegate(Arc::clone(&connector)))
-                .with_client_options(options.clone())
+                // It only fetches credentials, and each request that needs them tries again anyway.
+                .with_client_options(options.clone().with_timeout(config.timeout))
+                .with_retry(RetryConfig { max_retries: 1, ..RetryConfig::default() })
                 .with_bucket_name(&config.bucket)
                 .with_region(&region)
                 .with_virtual_hosted_style_request(true)

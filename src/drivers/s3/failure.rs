@@ -81,6 +81,13 @@ impl Failure {
         Self { status: None, code: String::new(), message: message.to_owned(), fate: Fate::Refused, cause }
     }
 
+    /// There are no credentials to sign with, so that the request never began.
+    pub(super) fn no_credentials(cause: &object_store::Error) -> Self {
+        // object_store's errors tell their causes themselves.
+        let message = format!("no credentials: {cause}");
+        Self { status: None, code: String::new(), message, fate: Fate::NotBegun, cause: None }
+    }
+
     /// From what object_store reports of its own requests and of credentials.
     pub(super) fn store(cause: object_store::Error) -> Self {
         let status = match &cause {
@@ -176,7 +183,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status {
             Some(status) => write!(f, "S3 answered {}", status.as_u16())?,
-            None if self.fate == Fate::Refused => f.write_str("S3 could not be asked")?,
+            None if matches!(self.fate, Fate::Refused | Fate::NotBegun) => f.write_str("S3 could not be asked")?,
             None => f.write_str("S3 did not answer")?,
         }
         if !self.code.is_empty() {

@@ -177,7 +177,8 @@ impl Transport {
             call.body.iter().for_each(|piece| context.update(piece));
             context.finish()
         });
-        let credential = self.store.credentials().get_credential().await.map_err(Failure::store)?;
+        let credential = self.store.credentials().get_credential().await;
+        let credential = credential.map_err(|cause| Failure::no_credentials(&cause))?;
         AwsAuthorizer::new(&credential, "s3", &self.region)
             .with_sign_payload(self.sign_payload)
             .try_authorize(&mut request, digest.as_ref().map(AsRef::as_ref))
