@@ -4,6 +4,7 @@ mod conformance;
 mod counts;
 #[cfg(target_os = "linux")]
 mod credentials;
+mod directories;
 mod explore;
 mod faults;
 mod interleavings;
