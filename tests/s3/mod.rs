@@ -1,6 +1,7 @@
 //! The S3 driver, on the server in memory and on any engine that `HOLDALL_TEST_S3` names.
 
 mod conformance;
+mod copies;
 mod counts;
 #[cfg(target_os = "linux")]
 mod credentials;
