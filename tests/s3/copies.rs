@@ -140,6 +140,20 @@ async fn a_complete_file_that_no_single_copy_could_take_grows_and_is_cut() {
 }
 
 #[tokio::test]
+async fn what_the_engine_copies_is_not_bounded_by_memory() {
+    let server = server(Config::aws());
+    // 5,000 parts of the budget's largest one are less than the file.
+    let driver = open(scaled(&server).part_size(KIB).memory_budget(KIB).copy_part_size(MOST)).await;
+    let all = content(1, 6 * MIB);
+    let (from, half) = (put(&server, "/from", &all).await, all.len() / 2);
+    driver.move_to(&from, &path("/moved")).await.unwrap();
+    assert_holds(&driver, &server, "/moved", &all).await;
+    let halves = [put(&server, "/a", &all[..half]).await, put(&server, "/b", &all[half..]).await];
+    driver.concat(&halves, &path("/to")).await.unwrap();
+    assert_holds(&driver, &server, "/to", &all).await;
+}
+
+#[tokio::test]
 async fn what_is_too_large_for_any_object_is_refused_and_changes_nothing() {
     for (engine, _, equal) in engines() {
         let server = server(engine);

@@ -45,11 +45,11 @@ impl Store {
         }
         let parts: Vec<(String, Box<str>)> =
             sources.iter().zip(objects).map(|(path, object)| (self.keys.object(path), object.etag)).collect();
-        let part_size = self.part_size_of(total)?;
-        let mut writing = Writing::object(self, to, Over::Anything, part_size, WriteOptions::default())?;
+        let by_copies = total > self.config.part_size && !self.config.equal_parts && self.found.copies;
+        let mut writing = self.copying(to, total, by_copies)?;
         let mut source = Source::new(stream::empty().boxed(), 0);
         let read = |n: usize, range| parts.get(n).map(|from| self.read_later(from.clone(), range));
-        if total <= part_size || self.config.equal_parts || !self.found.copies {
+        if !by_copies {
             for (n, size) in sizes.into_iter().enumerate().filter(|(_, size)| *size > 0) {
                 read(n, 0..size).into_iter().for_each(|bytes| source.after(bytes));
             }
@@ -89,13 +89,18 @@ impl Store {
         }
     }
 
+    /// A new object of `total` bytes at a path. What the engine copies is not bounded by the parts that fit into memory.
+    fn copying<'a>(self: &'a Arc<Self>, to: &'a StoragePath, total: u64, by_copies: bool) -> Result<Writing<'a>> {
+        let part_size = if by_copies { self.config.part_size } else { self.part_size_of(total)? };
+        Writing::object(self, to, Over::Anything, part_size, WriteOptions::default())
+    }
+
     async fn copy_to(self: &Arc<Self>, from: &StoragePath, object: &Object, to: &StoragePath) -> Result<()> {
         let key = self.keys.object(from);
         if object.size <= self.config.copy_threshold {
             return self.client.copy(&key, &object.etag, &self.keys.object(to)).await.map_err(replaced);
         }
-        let part_size = self.part_size_of(object.size)?;
-        let mut writing = Writing::object(self, to, Over::Anything, part_size, WriteOptions::default())?;
+        let mut writing = self.copying(to, object.size, self.found.copies)?;
         let from = (key, object.etag.clone());
         let mut source = Source::new(stream::empty().boxed(), 0);
         if !self.found.copies {
