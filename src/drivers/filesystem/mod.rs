@@ -134,9 +134,9 @@ impl FilesystemDriver {
         FilesystemBuilder::new(root.as_ref())
     }
 
-    /// Work that ends with a sync, if any work does.
-    fn syncing(&self) -> Work {
-        if self.store.syncs() { Work::Slow } else { Work::Quick }
+    /// Work that writes so many bytes, and ends with a sync if any work does.
+    fn syncing(&self, bytes: usize) -> Work {
+        if self.store.syncs() { Work::Slow } else { Work::writing(bytes) }
     }
 
     async fn run<T: Send + 'static>(
@@ -201,7 +201,7 @@ impl StorageDriver for FilesystemDriver {
     async fn put_content(&self, path: &StoragePath, content: Bytes) -> Result<()> {
         let intent = Intent::default();
         let _held = intent.while_held();
-        self.run(self.syncing(), path, move |store, path| store.put(path, &content, &intent)).await
+        self.run(self.syncing(content.len()), path, move |store, path| store.put(path, &content, &intent)).await
     }
 
     async fn write_stream(
@@ -236,11 +236,11 @@ impl StorageDriver for FilesystemDriver {
     async fn move_to(&self, from: &StoragePath, to: &StoragePath) -> Result<()> {
         let (to, intent) = (to.clone(), Intent::default());
         let _held = intent.while_held();
-        self.run_unlocked(self.syncing(), from, move |store, from| store.move_to(from, &to, &intent)).await
+        self.run_unlocked(self.syncing(0), from, move |store, from| store.move_to(from, &to, &intent)).await
     }
 
     async fn delete(&self, path: &StoragePath) -> Result<()> {
-        if self.run(self.syncing(), path, |store, path| store.delete_file(path)).await? {
+        if self.run(self.syncing(0), path, |store, path| store.delete_file(path)).await? {
             return Ok(());
         }
         self.run(Work::Slow, path, |store, path| store.delete_directory(path)).await
@@ -270,8 +270,9 @@ impl StorageDriver for FilesystemDriver {
         self.need_versions(path)?;
         let intent = Intent::default();
         let _held = intent.while_held();
+        let work = self.syncing(content.len());
         let put = move |store: &Store, path: &StoragePath| store.put_if(path, &content, &condition, &intent);
-        self.run_unlocked(self.syncing(), path, put).await
+        self.run_unlocked(work, path, put).await
     }
 
     async fn sweep(&self, older_than: Duration) -> Result<u64> {

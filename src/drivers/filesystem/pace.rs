@@ -4,7 +4,8 @@
 //! inline and is timed. Once it takes long, all of it goes to the pool for a while, and then inline again.
 //!
 //! What counts is a moving average: a thread that is preempted in the middle of its work looks slow once, a disk that is
-//! slow does so most of the time, or at once by far.
+//! slow does so most of the time, or at once by far. A long piece takes long on any disk: it tells nothing of this one, so it
+//! goes to the pool untimed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ use crate::path::StoragePath;
 const SLOW: Duration = Duration::from_millis(1);
 /// How many pieces of work the average looks back on, roughly.
 const WEIGHT: u64 = 8;
+/// The most bytes that quick work writes or reads: on a quick disk far less than [`SLOW`].
+const LONG: usize = 1 << 20;
 /// How long the pool is used after that.
 const REST: Duration = Duration::from_secs(1);
 
@@ -27,6 +30,13 @@ pub(super) enum Work {
     Quick,
     /// Waits for the disk, or takes time by its nature.
     Slow,
+}
+
+impl Work {
+    /// Work that writes so many bytes, and waits for no disk.
+    pub(super) fn writing(bytes: usize) -> Self {
+        if bytes > LONG { Self::Slow } else { Self::Quick }
+    }
 }
 
 /// How quick the disk is.
@@ -122,6 +132,16 @@ mod tests {
         assert_ne!(pace.run(Work::Quick, path, thread).await.unwrap(), here);
         pace.slow_until.store(0, Ordering::Relaxed);
         assert_eq!(pace.run(Work::Quick, path, thread).await.unwrap(), here);
+    }
+
+    #[tokio::test]
+    async fn a_long_piece_goes_to_the_pool_and_tells_nothing_of_the_disk() {
+        let pace = Pace::new();
+        let here = std::thread::current().id();
+        let there = pace.run(Work::writing(LONG + 1), &StoragePath::root(), || std::thread::current().id()).await;
+        assert_ne!(there.unwrap(), here);
+        assert_eq!(pace.average.load(Ordering::Relaxed), 0, "it was timed");
+        assert_eq!(Work::writing(LONG), Work::Quick);
     }
 
     #[test]

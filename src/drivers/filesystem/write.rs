@@ -172,7 +172,7 @@ impl Store {
             if pieces.is_empty() {
                 return Ok(Staged::Memory(memory));
             }
-            if memory.len() + pieces.iter().map(Bytes::len).sum::<usize>() > STAGED {
+            if memory.len() + total(&pieces) > STAGED {
                 break;
             }
             pieces.iter().for_each(|piece| memory.extend_from_slice(piece));
@@ -183,6 +183,7 @@ impl Store {
         let (mut file, mut length) = self.pace.run(Work::Quick, path, stage).await??;
         while !pieces.is_empty() {
             let of = path.clone();
+            let work = writing(&pieces);
             let append = move || {
                 for piece in &pieces {
                     write_all(file.fd(), piece, length, &mut 0).at(&of)?;
@@ -190,7 +191,7 @@ impl Store {
                 }
                 Ok::<_, Error>((file, length, pieces))
             };
-            (file, length, pieces) = self.pace.run(Work::Quick, path, append).await??;
+            (file, length, pieces) = self.pace.run(work, path, append).await??;
             source.fill(&mut pieces, if self.pace.is_slow() { BATCH } else { 0 }).await;
         }
         Ok(Staged::File(file, length))
@@ -243,11 +244,12 @@ impl Store {
         held: Held,
         pieces: Vec<Bytes>,
     ) -> Result<((Held, Vec<Bytes>), Result<()>)> {
-        let work = move || {
+        let work = writing(&pieces);
+        let append = move || {
             let (held, result) = held.with(|target| target.append(&pieces));
             ((held, pieces), result)
         };
-        self.pace.run(Work::Quick, path, work).await
+        self.pace.run(work, path, append).await
     }
 
     async fn finish(self: &Arc<Self>, path: &StoragePath, held: Held, ended_well: bool) -> Result<()> {
@@ -264,6 +266,15 @@ impl Store {
         *pause = (*pause * 2).min(LAST_PAUSE);
         Ok(())
     }
+}
+
+/// The work of writing these pieces.
+fn writing(pieces: &[Bytes]) -> Work {
+    Work::writing(total(pieces))
+}
+
+fn total(pieces: &[Bytes]) -> usize {
+    pieces.iter().map(Bytes::len).sum()
 }
 
 /// The first wait for a lock, and the longest.
