@@ -9,6 +9,7 @@ mod directories;
 mod explore;
 mod faults;
 mod interleavings;
+mod long_lived;
 mod memory;
 mod operations;
 mod parameters;

@@ -34,9 +34,12 @@ impl Store {
         let there = self.there(path, offset, options).await?;
         let max_gap = self.config.max_gap;
         match there {
-            There::Growing(held) => {
+            There::Growing(mut held) => {
                 options.check(Some(held.head.size()), offset, max_gap)?;
                 let size = held.head.size();
+                if let Completion::AtSize(total) = options.completion {
+                    self.fit(&mut held.head, total)?;
+                }
                 let mut writing = Writing::headed(self, path, held, options);
                 writing.cut_back(offset).await?;
                 run(writing, source, offset.saturating_sub(size)).await
@@ -65,6 +68,20 @@ impl Store {
                 run(writing, source, offset).await
             }
         }
+    }
+
+    /// Makes parts large enough for the rest of a file whose total became known after its first bytes.
+    fn fit(&self, head: &mut Head, total: u64) -> Result<()> {
+        let needed = self.part_size_of(total.saturating_sub(head.parts_size()))?;
+        if needed > head.part_size && self.config.equal_parts && !head.parts.is_empty() {
+            let detail = format!(
+                "a file of {total} bytes needs parts of {needed}, and its first ones, to which all must be equal, have {}",
+                head.part_size
+            );
+            return Err(Error::new(ErrorKind::SizeExceeded).with_detail(detail));
+        }
+        head.part_size = head.part_size.max(needed);
+        Ok(())
     }
 
     async fn there(self: &Arc<Self>, path: &StoragePath, offset: u64, options: WriteOptions) -> Result<There> {

@@ -39,8 +39,12 @@ impl Store {
             };
             if held.head.state == State::Sealed && !seen {
                 // A Complete may be under way, and would bring the file back.
-                self.complete(path, held).await?;
-                continue;
+                match self.complete(path, held.clone()).await {
+                    Ok(()) => continue,
+                    // It can't be completed any more: the bucket's rules aborted its upload, or another object took the path.
+                    Err(error) if error.kind() == ErrorKind::Conflict => {}
+                    Err(error) => return Err(error),
+                }
             }
             let killed = self.kill(path, held).await?;
             let file = killed.head.file;

@@ -89,6 +89,11 @@ impl Parts {
         self.numbers = numbers;
     }
 
+    /// Lets go of the numbers that no try has used.
+    pub(super) fn release(&mut self) {
+        self.numbers = 0..0;
+    }
+
     /// How many parts were added and not taken; their bytes are in memory.
     pub(super) fn held(&self) -> usize {
         self.slots.len()

@@ -34,7 +34,10 @@ impl Store {
         let mut swept = 0;
         for listed in self.list_all(&self.keys.heads_below(&StoragePath::root())).await? {
             let Some(path) = self.keys.path_of_head(&listed.key) else { continue };
-            swept += u64::from(self.sweep_head(&path, &mut left, old).await?);
+            let uploads = left.uploads.iter().any(|(of, _)| *of == path);
+            if old(listed.modified) || uploads || !left.segments.is_empty() {
+                swept += u64::from(self.sweep_head(&path, &mut left, old).await?);
+            }
         }
         let Leftovers { segments, uploads, spared_files, spared_segments, spared_paths, spared_uploads, unsure } = left;
         for (path, upload) in uploads {
@@ -64,7 +67,12 @@ impl Store {
         let segments = segments.collect();
         let mut uploads = Vec::new();
         for upload in self.client.uploads(self.keys.root()).await? {
-            let Some(path) = self.keys.path_of_object(&upload.key) else { continue };
+            let Some(path) = self.keys.path_of_object(&upload.key) else {
+                if upload.key.starts_with(&self.keys.probes()) && old(upload.initiated) {
+                    self.client.abort(&upload.key, &upload.id).await?;
+                }
+                continue;
+            };
             // An upload that goes on for days is judged by its youngest part, not by its beginning.
             if old(upload.initiated) {
                 let youngest = self.client.youngest_part(&upload.key, &upload.id).await?;
@@ -127,23 +135,25 @@ impl Store {
             }
             return Ok(false);
         }
-        let ended = if held.head.state == State::Sealed && self.object(path).await?.is_none() {
-            self.complete(path, held).await
-        } else {
-            match self.kill(path, held).await {
-                Ok(killed) => {
-                    self.drop_head(path, killed).await;
-                    if !self.found.conditional_delete {
-                        // The dead head stayed. It is older than any request can take, so that none needs it any more.
-                        self.client.delete(&self.keys.head(path), Cond::Any).await?;
-                    }
-                    Ok(())
-                }
-                Err(error) => Err(error),
+        if held.head.state == State::Sealed && self.object(path).await?.is_none() {
+            match self.complete(path, held.clone()).await {
+                Ok(()) => return Ok(true),
+                Err(error) if error.is_temporary() || error.kind() == ErrorKind::PermissionDenied => return Err(error),
+                // The engine will never take it, or has ended its upload by a rule of the bucket.
+                Err(error) => tracing::warn!(%path, %error, "a sealed file can't be completed, and goes"),
             }
-        };
-        match ended {
-            Ok(()) => Ok(true),
+        }
+        if held.head.state == State::Dead && !self.found.conditional_delete {
+            // It stayed when it died, and has become older than any request can take, so that none needs it any more.
+            self.abort_upload_of(path, &held.head).await?;
+            self.client.delete(&self.keys.head(path), Cond::Any).await?;
+            return Ok(true);
+        }
+        match self.kill(path, held).await {
+            Ok(killed) => {
+                self.drop_head(path, killed).await;
+                Ok(true)
+            }
             Err(error) if error.kind() == ErrorKind::Conflict => {
                 left.spared_files.insert(file);
                 left.spared_paths.insert(path.clone());

@@ -37,6 +37,8 @@ pub struct Config {
     pub ignore_delete_if_match: bool,
     /// All parts but the last must have one size, and the last may not be larger (R2).
     pub equal_parts: bool,
+    /// A part without bytes is refused (Garage).
+    pub no_empty_parts: bool,
     /// UploadPartCopy is refused with 501.
     pub no_part_copy: bool,
     /// CompleteMultipartUpload of an unknown upload is answered with 200 if there is an object (versitygw).
@@ -71,6 +73,7 @@ impl Config {
             ignore_conditions: false,
             ignore_delete_if_match: false,
             equal_parts: false,
+            no_empty_parts: false,
             no_part_copy: false,
             complete_again: false,
             files: false,
@@ -79,9 +82,9 @@ impl Config {
         }
     }
 
-    /// As Garage 2.5.0 is: conditions of writes are ignored, small parts are fine.
+    /// As Garage 2.5.0 is: conditions of writes are ignored, small parts are fine, but not empty ones.
     pub fn garage() -> Self {
-        Self { ignore_conditions: true, min_part: 0, ..Self::aws() }
+        Self { ignore_conditions: true, no_empty_parts: true, min_part: 0, ..Self::aws() }
     }
 
     /// As MinIO is: If-Match of DeleteObject is ignored.

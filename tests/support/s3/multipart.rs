@@ -71,6 +71,9 @@ impl Engine {
             let message = format!("Part number must be an integer between 1 and {last}, inclusive");
             Refusal::new(Code::InvalidArgument, message)
         })?;
+        if body.is_empty() && self.config.no_empty_parts {
+            return Err(Refusal::new(Code::InvalidRequest, "Empty body"));
+        }
         if body.len() as u64 > self.config.max_part {
             return Err(Code::EntityTooLarge.into());
         }

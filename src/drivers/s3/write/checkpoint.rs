@@ -3,12 +3,15 @@
 use bytes::{Bytes, BytesMut};
 
 use super::super::client::Cond;
-use super::super::head::{MAX_PARTS, Segment, State};
+use super::super::head::{Head, MAX_PARTS, Segment, State};
 use super::super::store::{payload, random};
 use super::super::transport::{Again, Backoff};
 use super::{Target, Writing};
 use crate::driver::Completion;
 use crate::error::{Error, ErrorKind, Result};
+
+/// So many numbers may go unused before writers stop keeping what they reserved for their next call.
+const PLENTY: u32 = MAX_PARTS / 4;
 
 impl Writing<'_> {
     pub(super) async fn reserve_if_none(&mut self) -> Result<()> {
@@ -36,11 +39,16 @@ impl Writing<'_> {
             head.top += (left / 256).clamp(1, 32);
             head.owner = self.store.owner;
             match &mut self.without {
-                None => self.write_head().await?,
+                None => {
+                    self.dirty = true;
+                    self.write_head().await?;
+                }
                 Some(without) => {
                     // Nothing of this write may show before its stream has ended well.
-                    (without.upload, without.top, without.owner) = (head.upload.clone(), head.top, head.owner);
-                    self.held.etag = self.store.put_head(self.path, without, Some(&self.held.etag)).await?;
+                    let (upload, top, owner) = (head.upload.clone(), head.top, head.owner);
+                    let mut next = Head { upload, top, owner, ..Head::clone(without) };
+                    self.held.etag = self.store.put_head(self.path, &mut next, Some(&self.held.etag)).await?;
+                    **without = next;
                 }
             }
         } else {
@@ -50,6 +58,16 @@ impl Writing<'_> {
         self.parts.reserve(head.upload.as_deref().unwrap_or_default(), first..head.top + 1);
         self.parts.launch();
         Ok(())
+    }
+
+    /// Gives up numbers that were reserved and not used, once many have gone that way: others may go on above the last that
+    /// was. The head that is written next says so.
+    pub(super) fn release_numbers(&mut self) {
+        let (numbers, head) = (self.parts.numbers(), &mut self.held.head);
+        if !numbers.is_empty() && head.top.saturating_sub(head.parts.len() as u32) > PLENTY {
+            head.top = numbers.start.saturating_sub(1);
+            self.parts.release();
+        }
     }
 
     /// Writes the head, and then removes the segments that it names no more.

@@ -1,16 +1,13 @@
 //! The end of a write: the object, or the head; or neither, after a failure.
 
-use super::super::client::Object;
-use super::super::head::{MAX_PARTS, State};
+use super::super::client::{Cond, Object};
+use super::super::head::State;
 use super::super::source::Broken;
 use super::super::store::{conflict, payload};
 use super::super::transport::Again;
 use super::{Over, Target, Writing};
 use crate::driver::{Completion, Expected};
 use crate::error::{Error, ErrorKind, Result};
-
-/// While so many numbers are left, a writer keeps what it reserved and didn't use.
-const PLENTY: u32 = MAX_PARTS / 2;
 
 impl Writing<'_> {
     /// The stream has ended, well or not.
@@ -47,8 +44,9 @@ impl Writing<'_> {
             self.give_up(&error).await;
             return Err(error);
         }
+        self.release_numbers();
         self.checkpoint(State::Growing).await?;
-        self.give_back();
+        self.keep();
         Ok(())
     }
 
@@ -56,6 +54,9 @@ impl Writing<'_> {
     pub(super) async fn end_object(&mut self) -> Result<()> {
         if !self.is_headed() && self.held.head.upload.is_none() {
             return self.put_whole().await;
+        }
+        if self.is_headed() && self.size == 0 && !self.store.found.conditional_put {
+            return self.put_empty().await;
         }
         if let Err(error) = self.end_upload().await {
             self.give_up(&error).await;
@@ -95,6 +96,16 @@ impl Writing<'_> {
             self.cut(0).await?;
         }
         self.drain().await
+    }
+
+    /// PutObject in place of an uncommitted file without bytes: an engine that ignores conditions (Garage) may refuse a part
+    /// without bytes as well.
+    async fn put_empty(&mut self) -> Result<()> {
+        let held = self.held.clone();
+        self.store.client.put(&self.key, payload(Vec::new()), Cond::Any, Some(held.head.file), Again::Always).await?;
+        let killed = self.store.kill(self.path, held).await?;
+        self.store.drop_head(self.path, killed).await;
+        Ok(())
     }
 
     /// PutObject: a short file, whole.
@@ -147,11 +158,12 @@ impl Writing<'_> {
                 self.held.segments = self.held.head.segments.is_empty().then(Vec::new);
             } else {
                 self.settle();
+                self.release_numbers();
                 if self.checkpoint(State::Growing).await.is_err() {
                     return;
                 }
             }
-            self.give_back();
+            self.keep();
         } else if let Some(upload) = &self.held.head.upload
             && let Err(failure) = self.store.client.abort(&self.key, upload).await
         {
@@ -160,14 +172,9 @@ impl Writing<'_> {
     }
 
     /// Keeps the head for the next append.
-    fn give_back(&mut self) {
+    fn keep(&mut self) {
         let mut held = self.held.clone();
         held.numbers = self.parts.numbers();
-        if held.head.top > PLENTY && !held.numbers.is_empty() {
-            // The next checkpoint gives the numbers back: whoever holds the head may go on above those that were used.
-            held.head.top = held.numbers.start.saturating_sub(1);
-            held.numbers = 0..0;
-        }
         self.store.cache.put(self.path, held);
     }
 }

@@ -239,16 +239,19 @@ impl<'a> Writing<'a> {
 
     /// Begins with bytes that go up as a part of their own.
     pub(super) async fn part_of(&mut self, length: u64, bytes: ByteStream) -> Result<()> {
-        let room = loop {
-            // Its own parts under way hold room too, and end only while they are waited for.
-            match self.store.try_room(length) {
-                Some(room) => break room,
-                None if self.parts.is_running() => self.part().await?,
-                None => break self.store.room(length).await?,
-            }
+        let gathered = async {
+            let room = loop {
+                // Its own parts under way hold room too, and end only while they are waited for.
+                match self.store.try_room(length) {
+                    Some(room) => break room,
+                    None if self.parts.is_running() => self.part().await?,
+                    None => break self.store.room(length).await?,
+                }
+            };
+            Ok((collect(bytes).await?, room))
         };
-        match collect(bytes).await {
-            Ok(bytes) => self.begin_with(length, Job::Bytes(bytes.into(), Some(room))).await,
+        match gathered.await {
+            Ok((bytes, room)) => self.begin_with(length, Job::Bytes(bytes.into(), Some(room))).await,
             Err(error) => {
                 self.give_up(&error).await;
                 Err(error)
@@ -355,7 +358,8 @@ impl<'a> Writing<'a> {
         }
         if self.keeps() && self.is_headed() {
             self.checkpoint(State::Growing).await?;
-            if self.store.is_tight() {
+            // A slow stream has no room of its own: what it gathers does not stay in memory.
+            if self.store.is_tight() || self.room.is_none() {
                 self.forget();
             }
         }
