@@ -87,6 +87,17 @@ async fn a_file_that_one_copy_can_t_take_is_moved_by_ranges() {
 }
 
 #[tokio::test]
+async fn a_file_that_no_range_can_be_copied_of_is_copied_whole_whatever_the_threshold() {
+    for size in [0, 1, KIB - 1, KIB, KIB + 1] {
+        let server = server(Config::aws());
+        let driver = open(scaled(&server).copy_threshold(0)).await;
+        let all = content(1, size);
+        driver.move_to(&put(&server, "/from", &all).await, &path("/to")).await.unwrap();
+        assert_holds(&driver, &server, "/to", &all).await;
+    }
+}
+
+#[tokio::test]
 async fn files_of_all_sizes_are_joined_to_one_that_no_single_copy_could_be() {
     const SIZES: [u64; 9] = [3, 0, MOST + MOST / 2, 10, KIB - 1, 2 * MOST + 7, KIB, 500, 200 * KIB];
     for (engine, copies, equal) in engines() {

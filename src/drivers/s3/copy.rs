@@ -97,7 +97,8 @@ impl Store {
 
     async fn copy_to(self: &Arc<Self>, from: &StoragePath, object: &Object, to: &StoragePath) -> Result<()> {
         let key = self.keys.object(from);
-        if object.size <= self.config.copy_threshold {
+        // S3 copies ranges only of what is larger than the smallest part.
+        if object.size <= self.config.copy_threshold.max(self.config.min_part_size) {
             return self.client.copy(&key, &object.etag, &self.keys.object(to)).await.map_err(replaced);
         }
         let mut writing = self.copying(to, object.size, self.found.copies)?;
