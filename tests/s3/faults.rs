@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::future::{Either, select};
 use holdall::drivers::{S3Config, S3Driver};
 use holdall::{Completion, ErrorKind, Expected, OnFailure, StorageDriver, WriteOptions};
@@ -133,6 +134,41 @@ async fn a_fault_at_any_request_loses_nothing() {
                 assert_clean(&server).await;
             }
         }
+    }
+}
+
+/// A write in one call has no head that would name its upload; nothing of it counts before it has ended.
+#[tokio::test(start_paused = true)]
+async fn a_write_in_one_call_that_is_dropped_leaves_what_was_there_and_an_upload_that_a_sweep_ends() {
+    for old in [None, Some(300), Some(20 * KIB)] {
+        let server = server();
+        let driver = open(tiny(&server)).await;
+        let (at, options) = (path("/dir/file"), WriteOptions::default());
+        if let Some(size) = old {
+            driver.put_content(&at, data(size).into()).await.unwrap();
+        }
+        let bytes = stream(&data(TOTAL)).chain(futures::stream::pending()).boxed();
+        // The clock stands still while anything else can go on.
+        let write = driver.write_stream(&at, old.unwrap_or(0), bytes, options);
+        tokio::time::timeout(Duration::from_secs(1), write).await.expect_err("the stream never ends");
+        let uploads = server.uploads();
+        assert_eq!(uploads.len(), 1);
+        assert!(uploads[0].1.parts.len() >= 4, "{:?}", uploads[0].1.parts.keys());
+
+        let hour = Duration::from_secs(3600);
+        assert_eq!(driver.sweep(hour).await.unwrap(), 0, "it may still go on");
+        assert_eq!(server.uploads().len(), 1);
+        server.age(2 * hour);
+        assert_eq!(driver.sweep(hour).await.unwrap(), 1);
+        assert_eq!(server.uploads().len(), 0);
+        match (old, driver.stat(&at).await) {
+            (None, Err(error)) => assert_eq!((error.kind(), server.keys().len()), (ErrorKind::PathNotFound, 0)),
+            (Some(size), Ok(_)) => assert!(driver.get_content(&at).await.unwrap() == data(size)),
+            other => panic!("{other:?}"),
+        }
+        driver.write_stream(&at, 0, stream(&data(TOTAL)), options).await.unwrap();
+        assert!(driver.get_content(&at).await.unwrap() == data(TOTAL));
+        assert_eq!(server.keys(), ["dir/file"]);
     }
 }
 

@@ -13,6 +13,7 @@ mod long_lived;
 mod memory;
 mod operations;
 mod parameters;
+mod permissions;
 mod urls;
 
 use std::sync::Arc;

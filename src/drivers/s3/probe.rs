@@ -4,27 +4,41 @@ use super::client::{Client, Cond};
 use super::failure::Failure;
 use super::head::ETag;
 use super::keys::{Id, Keys};
-use super::store::Found;
+use super::store::{Found, random};
 use super::transport::Again;
+use crate::error::{Error, Result};
 
 /// An ETag that no object has.
 const NO_ETAG: &str = "00000000000000000000000000000000";
 
 /// Tries conditions, copies and the end of an upload on an object of its own. Where nothing may be written, nothing is
 /// promised.
-pub(super) async fn probe(client: &Client, keys: &Keys) -> Result<Found, Failure> {
+pub(super) async fn probe(client: &Client, keys: &Keys) -> Result<Found> {
     let nothing = Found { conditional_put: false, conditional_delete: false, honest_complete: false, copies: false };
-    let id = Id::random()?;
+    let id = random()?;
     let key = keys.probe(id);
     let body = || bytes::Bytes::from(id.to_string()).into();
     let etag = match client.put(&key, body(), Cond::Any, None, Again::Always).await {
         Ok(etag) => etag,
-        Err(failure) if failure.is_access_denied() => return Ok(nothing),
-        Err(failure) => return Err(failure),
+        Err(failure) if failure.is_access_denied() => {
+            tracing::warn!(%failure, "nothing may be written to this bucket: it is only read");
+            return Ok(nothing);
+        }
+        Err(failure) => return Err(failure.into()),
     };
-    let found = try_out(client, &key, id, &etag, nothing, body).await;
-    client.delete(&key, Cond::Any).await?;
-    found
+    // Who may not list is not told what is not there.
+    let found = match client.head(&keys.probe(random()?)).await {
+        Ok(_) => try_out(client, &key, id, &etag, nothing, body).await,
+        Err(failure) => Err(failure),
+    };
+    let deleted = client.delete(&key, Cond::Any).await;
+    deleted.and(found).map_err(|failure| {
+        let denied = failure.is_denied();
+        let error = Error::from(failure);
+        let detail =
+            "objects may be put here; the driver must also read, list and delete them, and make uploads of parts";
+        if denied { error.with_detail(detail) } else { error }
+    })
 }
 
 async fn try_out(
@@ -34,8 +48,8 @@ async fn try_out(
     etag: &str,
     mut found: Found,
     body: impl Fn() -> object_store::PutPayload,
-) -> Result<Found, Failure> {
-    let refuses = |tried: Result<Box<str>, Failure>| match tried {
+) -> std::result::Result<Found, Failure> {
+    let refuses = |tried: std::result::Result<Box<str>, Failure>| match tried {
         Ok(_) => Ok(false),
         Err(failure) if failure.is_precondition() => Ok(true),
         Err(failure) if failure.is_not_implemented() => Ok(false),
