@@ -343,19 +343,76 @@ mod tests {
         }
     }
 
-    proptest! {
-        /// Whatever a body with a right checksum holds, it is refused, or it is what the same head would be written as.
-        #[test]
-        fn no_bytes_panic_and_none_have_two_readings(noise in prop::collection::vec(any::<u8>(), 0..200), at in 0usize..300) {
-            let mut body = example().encode().to_vec();
-            body.truncate(body.len() - CHECK);
-            let at = MAGIC.len() + at % (body.len() - MAGIC.len());
-            let end = (at + noise.len() % 5).min(body.len());
-            body.splice(at..end, noise.iter().take(5).copied());
-            body.extend(check(&body));
-            if let Ok(head) = Head::decode(&body) {
-                prop_assert_eq!(Head::decode(&head.encode()), Ok(head));
+    fn heads() -> impl Strategy<Value = Head> {
+        let id = || any::<[u8; 16]>().prop_map(Id);
+        let text = || prop::collection::vec(any::<char>(), 1..20).prop_map(String::from_iter);
+        let etag = prop_oneof![any::<[u8; 16]>().prop_map(ETag::Md5), text().prop_map(|text| ETag::new(&text))];
+        let length = || prop_oneof![9 => 0u64..1 << 40, 1 => 0..u64::MAX];
+        let part =
+            (prop_oneof![1u32..4, any::<u16>().prop_map(|step| u32::from(step) + 1)], prop::option::of(length()), etag);
+        let ids = (id(), id(), id(), 0u8..3);
+        let parts = (0u64..1 << 40, prop::option::of(text()), prop::collection::vec(part, 0..6), 0u32..9);
+        let segment = (id(), length()).prop_map(|(name, length)| Segment { name, length });
+        let tail = (prop::collection::vec(segment, 0..4), prop::collection::vec(any::<u8>(), 0..40));
+        (ids, parts, tail).prop_map(|((file, nonce, owner, state), (part_size, upload, parts, unused), tail)| {
+            let mut head = Head { nonce, owner, upload: upload.map(Box::from), ..Head::new(file, part_size) };
+            head.state = [State::Growing, State::Sealed, State::Dead][usize::from(state)];
+            for (step, length, etag) in parts {
+                head.top += step;
+                head.parts.push(Part { number: head.top, length: length.unwrap_or(part_size), etag });
             }
+            head.top += unused;
+            Head { segments: tail.0, inline: tail.1.into(), ..head }
+        })
+    }
+
+    /// Bytes among which are long numbers.
+    fn noise(length: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(prop_oneof![any::<u8>(), Just(0xff)], length)
+    }
+
+    /// With the checksum that makes it worth reading further.
+    fn checked(mut body: Vec<u8>) -> Vec<u8> {
+        body.extend(check(&body));
+        body
+    }
+
+    /// What is refused is refused; what is read is what the same head would be written as.
+    fn assert_sound(bytes: &[u8]) -> Result<(), TestCaseError> {
+        if let Ok(head) = Head::decode(bytes) {
+            prop_assert!(head.size() >= head.tail_size(), "which takes sums that fit");
+            prop_assert_eq!(Head::decode(&head.encode()), Ok(head));
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn any_head_reads_back_as_it_was_written_unless_it_is_too_large(head in heads()) {
+            let lengths = head.parts.iter().map(|part| part.length).chain(head.segments.iter().map(|segment| segment.length));
+            let size = lengths.chain([head.inline.len() as u64]).try_fold(0, u64::checked_add);
+            prop_assert_eq!(Head::decode(&head.encode()), size.map(|_| head).ok_or(InvalidHead::Damaged));
+        }
+
+        #[test]
+        fn no_change_of_a_head_panics_or_has_two_readings(
+            head in heads(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), 0usize..4, noise(0..12)), 1..6),
+        ) {
+            let mut body = head.encode().to_vec();
+            body.truncate(body.len() - CHECK);
+            for (at, taken, put) in changes {
+                let at = at.index(body.len() + 1).max(MAGIC.len().min(body.len()));
+                let end = (at + taken).min(body.len());
+                body.splice(at..end, put);
+            }
+            assert_sound(&checked(body))?;
+        }
+
+        #[test]
+        fn no_bytes_panic_or_have_two_readings(noise in noise(0..300)) {
+            assert_sound(&noise)?;
+            assert_sound(&checked([MAGIC, &*noise].concat()))?;
         }
     }
 }
