@@ -1,5 +1,6 @@
 //! The S3 driver, on the server in memory and on any engine that `HOLDALL_TEST_S3` names.
 
+mod answers;
 mod conformance;
 mod copies;
 mod counts;

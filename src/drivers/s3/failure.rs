@@ -138,7 +138,7 @@ impl Failure {
 
     /// Whether the caller may not do this.
     pub(super) fn is_denied(&self) -> bool {
-        matches!(self.status, Some(StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED))
+        matches!(self.status, Some(StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED)) || self.code == "AccessDenied"
     }
 
     /// Whether the caller is known and may not do this. Wrong credentials have codes of their own.

@@ -92,9 +92,7 @@ impl Transport {
         self.retry(call, again, |response| async {
             let (parts, body) = response.into_parts();
             let document = self.document(body).await?;
-            if document.starts_with(b"<")
-                && let Some(error) = xml::read_error(&document)
-            {
+            if let Some(error) = xml::read_error(&document) {
                 return Err(Failure::answered(parts.status, Some(error)));
             }
             Ok((parts, document))

@@ -27,6 +27,8 @@ pub enum Failure {
     Error(Code),
     /// An error document under status 200, as CompleteMultipartUpload and copies may have it.
     ErrorIn200(Code),
+    /// This body under status 200, whatever it is.
+    In200(&'static str),
 }
 
 impl From<Code> for Failure {
@@ -285,6 +287,10 @@ impl Failure {
         let refusal = match self {
             Self::Error(code) => Refusal::from(code),
             Self::ErrorIn200(code) => Refusal { in_200: true, ..code.into() },
+            Self::In200(body) => {
+                let answer = Answer { body: body.into(), ..Answer::new(StatusCode::OK) };
+                return Reply::Answer(answer, None);
+            }
             broken => return Reply::Broken(broken),
         };
         Reply::Answer(Answer::error(&refusal, call), None)
