@@ -10,6 +10,7 @@ mod directories;
 mod explore;
 mod faults;
 mod interleavings;
+mod limits;
 mod long_lived;
 mod memory;
 mod operations;

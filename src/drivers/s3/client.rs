@@ -26,6 +26,8 @@ use crate::driver::ReadRange;
 const ID_HEADER: &str = "x-amz-meta-holdall-id";
 /// The most keys that one DeleteObjects takes.
 const MAX_DELETES: usize = 1000;
+/// CompleteMultipartUpload may take some minutes, of whatever size the object is: as long as a copy of so many bytes.
+const COMPLETE_WORK: u64 = 1 << 30;
 
 /// An object, as S3 tells of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -261,9 +263,10 @@ impl Client {
     }
 
     /// CopyObject, with all its metadata; up to 5 GiB.
-    pub(super) async fn copy(&self, from: &str, etag: &str, to: &str) -> Result<(), Failure> {
-        let call = Call::new(Method::PUT, to).headers(&self.write).headers(&self.file);
-        let (_, document) = self.transport.exchange(&self.copy_source(call, from, etag)?, Again::Always).await?;
+    pub(super) async fn copy(&self, from: &str, object: &Object, to: &str) -> Result<(), Failure> {
+        let call = Call::new(Method::PUT, to).headers(&self.write).headers(&self.file).work(object.size);
+        let call = self.copy_source(call, from, &object.etag)?;
+        let (_, document) = self.transport.exchange(&call, Again::Always).await?;
         document_etag(&document).map(drop)
     }
 
@@ -342,8 +345,8 @@ impl Client {
     ) -> Result<Box<str>, Failure> {
         let mut call = Call::new(Method::PUT, key).query("partNumber", number.to_string()).query("uploadId", upload);
         if let Some(range) = range {
-            let range = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
-            call = call.header("x-amz-copy-source-range", &range)?;
+            let header = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
+            call = call.header("x-amz-copy-source-range", &header)?.work(range.end - range.start);
         }
         let (_, document) = self.transport.exchange(&self.copy_source(call, from.0, from.1)?, Again::Never).await?;
         document_etag(&document)
@@ -359,6 +362,7 @@ impl Client {
     ) -> Result<Box<str>, Failure> {
         let document = xml::complete(parts.map(|(number, etag)| (number, Cow::Owned(format!("\"{etag}\"")))));
         let call = Call::new(Method::POST, key).query("uploadId", upload).body(document.into_bytes().into());
+        let call = call.work(COMPLETE_WORK);
         let call = self.condition(call, cond)?.header(CONTENT_TYPE.as_str(), "application/xml")?;
         let (_, document) = self.transport.exchange(&call, Again::Never).await?;
         document_etag(&document)

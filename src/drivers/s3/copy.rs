@@ -99,7 +99,7 @@ impl Store {
         let key = self.keys.object(from);
         // S3 copies ranges only of what is larger than the smallest part.
         if object.size <= self.config.copy_threshold.max(self.config.min_part_size) {
-            return self.client.copy(&key, &object.etag, &self.keys.object(to)).await.map_err(replaced);
+            return self.client.copy(&key, object, &self.keys.object(to)).await.map_err(replaced);
         }
         let mut writing = self.copying(to, object.size, self.found.copies)?;
         let from = (key, object.etag.clone());

@@ -18,6 +18,10 @@ use super::xml;
 
 /// The most that is read of an answer that is not a file.
 const MAX_DOCUMENT: u64 = 16 << 20;
+/// How slow a connection may be, in bytes.
+const SENT_PER_SECOND: u64 = 256 << 10;
+/// How slow an engine may copy, in bytes.
+const WORKED_PER_SECOND: u64 = 4 << 20;
 /// How often a request is sent that a directory is in the way of.
 const MAX_BLOCKED: u32 = 5;
 
@@ -55,11 +59,13 @@ pub(super) struct Call<'a> {
     pub(super) query: Vec<(&'static str, Cow<'a, str>)>,
     pub(super) headers: HeaderMap,
     pub(super) body: PutPayload,
+    /// How many bytes the engine works on before it answers, beside those that it is sent.
+    pub(super) work: u64,
 }
 
 impl<'a> Call<'a> {
     pub(super) fn new(method: Method, key: &'a str) -> Self {
-        Self { method, key, query: Vec::new(), headers: HeaderMap::new(), body: PutPayload::default() }
+        Self { method, key, query: Vec::new(), headers: HeaderMap::new(), body: PutPayload::default(), work: 0 }
     }
 
     pub(super) fn query(mut self, name: &'static str, value: impl Into<Cow<'a, str>>) -> Self {
@@ -83,6 +89,10 @@ impl<'a> Call<'a> {
     pub(super) fn body(mut self, body: PutPayload) -> Self {
         self.body = body;
         self
+    }
+
+    pub(super) fn work(self, bytes: u64) -> Self {
+        Self { work: bytes, ..self }
     }
 }
 
@@ -146,8 +156,8 @@ impl Transport {
     /// One try, signed anew.
     async fn try_once(&self, call: &Call<'_>) -> Result<HttpResponse, Failure> {
         let request = self.request(call).await?;
-        let sending = call.body.content_length() as u64 >> 18;
-        let limit = self.timeout + Duration::from_secs(sending);
+        let (sending, working) = (call.body.content_length() as u64 / SENT_PER_SECOND, call.work / WORKED_PER_SECOND);
+        let limit = self.timeout + Duration::from_secs(sending + working);
         let response = tokio::time::timeout(limit, self.http.execute(request)).await;
         let response = response.map_err(|_| Failure::timed_out())?.map_err(Failure::unanswered)?;
         let status = response.status();
