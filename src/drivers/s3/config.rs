@@ -162,7 +162,7 @@ impl S3Config {
             head_cache: 64 * MIB,
             concurrency: 4,
             copy_part_size: 256 * MIB,
-            copy_threshold: S3_MAX_PART,
+            copy_threshold: 256 * MIB,
             copy_concurrency: 16,
             checkpoint_bytes: 256 * MIB,
             checkpoint_interval: Duration::from_secs(10),
@@ -295,7 +295,7 @@ impl S3Config {
         Self { copy_part_size: size, ..self }
     }
 
-    /// The largest file that is copied by one request; 5 GiB by default, and at most.
+    /// The largest file that is copied by one request; 256 MiB by default, at most 5 GiB.
     pub fn copy_threshold(self, size: u64) -> Self {
         Self { copy_threshold: size, ..self }
     }
@@ -320,8 +320,8 @@ impl S3Config {
         Self { max_gap: bytes, ..self }
     }
 
-    /// How long one try of a request may take until its answer begins, beside a second for each 256 KiB that it sends; and
-    /// how long a download may stand still. 30 s by default.
+    /// How long one try of a request may take until its answer begins, beside a second for each 256 KiB that it sends or
+    /// 4 MiB that the engine copies; and how long a download may stand still. 30 s by default.
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
