@@ -16,6 +16,7 @@ mod memory;
 mod operations;
 mod parameters;
 mod permissions;
+mod reads;
 mod urls;
 
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use base64::Engine;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LAST_MODIFIED, RANGE};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use md5::{Digest, Md5};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::client::{HttpConnector, HttpResponse, ReqwestConnector};
@@ -85,7 +85,7 @@ pub(super) struct Client {
     write: HeaderMap,
     /// For the objects that are files.
     file: HeaderMap,
-    /// Whether the engine takes conditions at all; where it refuses them they are left out.
+    /// Whether the engine takes conditions of writes at all; where it refuses them they are left out.
     conditions: AtomicBool,
 }
 
@@ -143,7 +143,7 @@ impl Client {
         Ok(Self { transport, public, write, file, conditions: AtomicBool::new(true) })
     }
 
-    /// Leaves conditions out from now on: the engine refuses them.
+    /// Leaves conditions of writes out from now on: the engine refuses them.
     pub(super) fn without_conditions(&self) {
         self.conditions.store(false, Ordering::Relaxed);
     }
@@ -180,8 +180,12 @@ impl Client {
         if let Some(range) = &range {
             call = call.header(RANGE.as_str(), range)?;
         }
-        let response = self.transport.open(&self.condition(call, cond)?).await?;
+        let response = self.transport.open(&condition(call, cond)?).await?;
         let mut info = object(response.headers())?;
+        if matches!(cond, Cond::Is(etag) if *etag != *info.etag) {
+            // The engine ignores the condition; so it is checked here.
+            return Err(Failure::answered(StatusCode::PRECONDITION_FAILED, None));
+        }
         let within = match response.headers().get(CONTENT_RANGE).filter(|_| range.is_some()) {
             Some(value) => {
                 let (within, size) = value.to_str().ok().and_then(content_range).ok_or_else(nonsense)?;
@@ -200,7 +204,7 @@ impl Client {
         most: u64,
         cond: Cond<'_>,
     ) -> Result<Option<(Object, Bytes)>, Failure> {
-        let call = self.condition(Call::new(Method::GET, key), cond)?;
+        let call = condition(Call::new(Method::GET, key), cond)?;
         match self.transport.fetch(&call, most).await {
             Ok((parts, bytes)) => Ok(Some((object(&parts.headers)?, bytes))),
             Err(failure) if failure.is_not_found() => Ok(None),
@@ -432,13 +436,9 @@ impl Client {
         }
     }
 
+    /// The condition of a write, if the engine takes any.
     fn condition<'a>(&self, call: Call<'a>, cond: Cond<'_>) -> Result<Call<'a>, Failure> {
-        match cond {
-            _ if !self.conditions.load(Ordering::Relaxed) => Ok(call),
-            Cond::Any => Ok(call),
-            Cond::Absent => call.header(IF_NONE_MATCH.as_str(), "*"),
-            Cond::Is(etag) => call.header(IF_MATCH.as_str(), &format!("\"{etag}\"")),
-        }
+        if self.conditions.load(Ordering::Relaxed) { condition(call, cond) } else { Ok(call) }
     }
 
     fn copy_source<'a>(&self, call: Call<'a>, from: &str, etag: &str) -> Result<Call<'a>, Failure> {
@@ -509,6 +509,14 @@ fn headers(config: &S3Config) -> (HeaderMap, HeaderMap) {
     set(&mut write, "x-amz-acl", config.acl.as_deref());
     set(&mut file, "x-amz-storage-class", config.storage_class.as_deref());
     (write, file)
+}
+
+fn condition<'a>(call: Call<'a>, cond: Cond<'_>) -> Result<Call<'a>, Failure> {
+    match cond {
+        Cond::Any => Ok(call),
+        Cond::Absent => call.header(IF_NONE_MATCH.as_str(), "*"),
+        Cond::Is(etag) => call.header(IF_MATCH.as_str(), &format!("\"{etag}\"")),
+    }
 }
 
 /// The elements of an answer.

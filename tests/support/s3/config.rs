@@ -33,6 +33,8 @@ pub struct Config {
 
     /// Conditions of writes are ignored (Garage).
     pub ignore_conditions: bool,
+    /// Conditions of reads are ignored.
+    pub ignore_read_conditions: bool,
     /// If-Match of DeleteObject is ignored (MinIO).
     pub ignore_delete_if_match: bool,
     /// All parts but the last must have one size, and the last may not be larger (R2).
@@ -71,6 +73,7 @@ impl Config {
             max_object: 5 * 1024 * 1024 * MIB,
             max_page: 1000,
             ignore_conditions: false,
+            ignore_read_conditions: false,
             ignore_delete_if_match: false,
             equal_parts: false,
             no_empty_parts: false,
