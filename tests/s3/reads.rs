@@ -37,3 +37,17 @@ async fn the_rest_of_a_file_that_was_replaced_is_not_taken_for_its_own() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_download_may_break_off_often_as_long_as_it_goes_on() {
+    let (server, config) = start(Config::aws());
+    let driver = open(config).await;
+    let hits = server.fault(Rule::on(Op::GetObject, Outcome::Cut(1000)).always());
+    assert!(driver.get_content(&path("/file")).await.unwrap() == data(SIZE));
+    assert_eq!(hits.count() as u64, SIZE.div_ceil(1000));
+    // Without a byte in between there is an end to it.
+    server.clear_faults();
+    let hits = server.fault(Rule::on(Op::GetObject, Outcome::Cut(0)).always());
+    let error = driver.get_content(&path("/file")).await.unwrap_err();
+    assert_eq!((error.kind(), hits.count()), (ErrorKind::Backend, 3), "{error:?}");
+}

@@ -175,6 +175,7 @@ impl Body {
                     }
                     piece.truncate(usize::try_from(self.range.end - self.range.start).unwrap_or(usize::MAX));
                     self.range.start += piece.len() as u64;
+                    self.pause.reset();
                     return Ok(Some(piece));
                 }
                 Ok(Some(Err(cause))) => Failure::unanswered(cause),

@@ -271,6 +271,11 @@ impl Backoff {
         Self { tries: 0, max }
     }
 
+    /// It goes on: what failed before doesn't count any more.
+    pub(super) fn reset(&mut self) {
+        self.tries = 0;
+    }
+
     /// Waits; `false` if there were tries enough.
     pub(super) async fn wait(&mut self) -> bool {
         if self.tries >= self.max {
