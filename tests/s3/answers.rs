@@ -1,7 +1,10 @@
 //! Answers that say 200 and are wrong all the same: none of them counts as success.
 
+use std::time::Duration;
+
+use futures::TryStreamExt;
 use holdall::drivers::S3Driver;
-use holdall::{ErrorKind, StorageDriver, WriteOptions};
+use holdall::{Completion, ErrorKind, StorageDriver, WalkOptions, WriteOptions};
 
 use super::{KIB, data, open, path, small, stream};
 use crate::support::s3::{Config, Failure, Op, Outcome, Rule, S3Server};
@@ -52,6 +55,41 @@ async fn an_upload_is_complete_only_if_its_answer_or_its_object_says_so() {
             let all = data(200 * KIB);
             driver.write_stream(&path("/to"), 0, stream(&all), WriteOptions::default()).await.unwrap();
             assert!(driver.get_content(&path("/to")).await.unwrap() == all && hits.count() == 1, "{outcome:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_listing_that_goes_on_nowhere_is_no_whole_one() {
+    const TRUNCATED: &str = "<IsTruncated>true</IsTruncated>";
+    for (op, next) in [
+        (Op::ListObjectsV2, ""),
+        (Op::ListObjectsV2, "<NextContinuationToken/>"),
+        (Op::ListObjectsV2, "<NextContinuationToken>same</NextContinuationToken>"),
+        (Op::ListMultipartUploads, ""),
+        (Op::ListMultipartUploads, "<NextKeyMarker>same</NextKeyMarker>"),
+        (Op::ListParts, ""),
+        (Op::ListParts, "<NextPartNumberMarker>1</NextPartNumberMarker>"),
+    ] {
+        let (server, driver) = start().await;
+        let uncommitted = WriteOptions { completion: Completion::OnCommit, ..WriteOptions::default() };
+        driver.write_stream(&path("/a/b"), 0, stream(&data(100 * KIB)), uncommitted).await.unwrap();
+        server.age(Duration::from_secs(7200));
+        let (keys, uploads) = (server.keys(), server.uploads().len());
+        assert!(keys.iter().any(|key| key.starts_with("~segment/")) && uploads == 1, "{keys:?}");
+        let answer: &str = format!("<Result>{TRUNCATED}{next}</Result>").leak();
+        server.fault(Rule::on(op, Outcome::Lost(Failure::In200(answer))).always());
+        let error = driver.sweep(Duration::from_secs(3600)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Backend, "{op:?} {next}: {error:?}");
+        assert_eq!((server.keys(), server.uploads().len()), (keys, uploads), "{op:?} {next}");
+        if op == Op::ListObjectsV2 {
+            for error in [
+                driver.list(&path("/a")).await.unwrap_err(),
+                driver.walk(&path("/a"), WalkOptions::default()).try_collect::<Vec<_>>().await.unwrap_err(),
+                driver.delete(&path("/a")).await.unwrap_err(),
+            ] {
+                assert_eq!(error.kind(), ErrorKind::Backend, "{next}: {error:?}");
+            }
         }
     }
 }

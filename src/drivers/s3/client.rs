@@ -307,7 +307,7 @@ impl Client {
             [_, "NextContinuationToken"] => next = Some(text.to_owned()),
             _ => {}
         })?;
-        page.next = next.filter(|_| truncated);
+        page.next = next_page(truncated, next.as_deref(), token)?;
         Ok(page)
     }
 
@@ -401,10 +401,10 @@ impl Client {
                 [_, "NextPartNumberMarker"] => next = Some(text.to_owned()),
                 _ => {}
             })?;
-            if !truncated || next.is_none() || next == marker {
+            marker = next_page(truncated, next.as_deref(), marker.as_deref())?;
+            if marker.is_none() {
                 return Ok(youngest);
             }
-            marker = next;
         }
     }
 
@@ -429,8 +429,11 @@ impl Client {
                 [_, "NextUploadIdMarker"] => next.1 = text.to_owned(),
                 _ => {}
             })?;
-            if !truncated || next.0.is_empty() || next == marker {
+            if !truncated {
                 return Ok(uploads);
+            }
+            if next.0.is_empty() || next == marker {
+                return Err(nonsense());
             }
             marker = next;
         }
@@ -522,6 +525,15 @@ fn condition<'a>(call: Call<'a>, cond: Cond<'_>) -> Result<Call<'a>, Failure> {
 /// The elements of an answer.
 fn fields(document: &[u8], leaf: impl FnMut(&[&str], &str)) -> Result<(), Failure> {
     xml::read(document, leaf).map_err(|cause| Failure::other("the answer is not XML", Some(Box::new(cause))))
+}
+
+/// Where the next page of a listing begins, if there is one: not where the last one did.
+fn next_page(truncated: bool, next: Option<&str>, last: Option<&str>) -> Result<Option<String>, Failure> {
+    match next.filter(|next| !next.is_empty() && Some(*next) != last) {
+        _ if !truncated => Ok(None),
+        Some(next) => Ok(Some(next.to_owned())),
+        None => Err(nonsense()),
+    }
 }
 
 fn nonsense() -> Failure {
