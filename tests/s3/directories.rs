@@ -8,7 +8,7 @@ use holdall::{Completion, ErrorKind, FileInfo, StorageDriver, StoragePath, WalkO
 use http::Method;
 
 use super::{KIB, data, open, path, small, stream};
-use crate::support::s3::{Config, Op, S3Server};
+use crate::support::s3::{Code, Config, Op, Outcome, Rule, S3Server};
 
 /// What other tools leave in a bucket: markers of directories, and keys that are no paths.
 const KEYS: [&str; 14] = [
@@ -89,6 +89,23 @@ async fn listings_show_paths_and_directories_of_others_on_pages_of_any_size() {
                 assert_eq!(shown(&walk(&driver, "/", options).await), rest, "{page}: {skipped:?} after {last:?}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn what_is_skipped_may_hold_names_that_sort_after_all_paths() {
+    let server = S3Server::new(Config { public: true, max_page: 2, ..Config::aws() }.scaled(64 * KIB));
+    let driver = open(small(&server)).await;
+    let names = ["a", "b", "c", "d", "~", "~a", "é1", "é2", "é3", "é4"];
+    names.iter().for_each(|name| server.put(&format!("dir/{name}"), ""));
+    server.put("e", "");
+    // It would go on without end.
+    server.fault(Rule::on(Op::ListObjectsV2, Outcome::Fail(Code::AccessDenied.into())).skip(20).always());
+    let descend: Option<holdall::Descend> = Some(std::sync::Arc::new(|directory| directory.as_str() != "/dir"));
+    let directory = FileInfo::directory(path("/dir"), None);
+    for (start_after, walked) in [(None, &["/dir/", "/e"][..]), (Some(directory), &["/e"])] {
+        let options = WalkOptions { start_after, descend: descend.clone() };
+        assert_eq!(shown(&walk(&driver, "/", options).await), walked);
     }
 }
 

@@ -142,11 +142,13 @@ impl Walk {
             self.objects = page.objects.into();
             self.token = page.next;
             self.ended = self.token.is_none();
-            // Where a page ends in what is skipped, the next one begins behind it.
+            // Where a page ends in what is skipped, the next one begins behind all of it that is a path.
             if let (Some(skip), Some(last), false) = (&self.skip, &last, self.ended)
                 && last.starts_with(&**skip)
+                && let behind = format!("{skip}~")
+                && *last < behind
             {
-                self.after = Some(format!("{skip}~"));
+                self.after = Some(behind);
                 self.token = None;
             }
         }
