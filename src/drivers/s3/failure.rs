@@ -82,23 +82,9 @@ impl Failure {
     }
 
     /// There are no credentials to sign with, so that the request never began.
-    pub(super) fn no_credentials(cause: &object_store::Error) -> Self {
-        // object_store's errors tell their causes themselves.
+    pub(super) fn no_credentials(cause: impl fmt::Display) -> Self {
         let message = format!("no credentials: {cause}");
         Self { status: None, code: String::new(), message, fate: Fate::NotBegun, cause: None }
-    }
-
-    /// From what object_store reports of its own requests and of credentials.
-    pub(super) fn store(cause: object_store::Error) -> Self {
-        let status = match &cause {
-            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-                Some(StatusCode::FORBIDDEN)
-            }
-            object_store::Error::NotFound { .. } => Some(StatusCode::NOT_FOUND),
-            _ => None,
-        };
-        let fate = if status.is_some() { Fate::Refused } else { Fate::Unknown };
-        Self { status, code: String::new(), message: String::new(), fate, cause: Some(Box::new(cause)) }
     }
 
     /// There is no such object or upload.

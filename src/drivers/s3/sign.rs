@@ -7,8 +7,8 @@ use object_store::path::Path;
 use object_store::signer::{SignedUrlOptions, Signer};
 use url::Url;
 
-use super::failure::Failure;
 use super::store::Store;
+use super::transport::in_time;
 use crate::driver::{UrlMethod, UrlOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::path::StoragePath;
@@ -42,7 +42,7 @@ impl Store {
         let key = Path::parse(self.keys.object(path))
             .map_err(|cause| Error::new(ErrorKind::InvalidPath).with_source(cause))?;
         let query = SignedUrlOptions::default().with_query(query);
-        let url = self.client.signer().signed_url_opts(method, &key, options.expires_in, &query).await;
-        Ok(url.map_err(Failure::store)?)
+        let url = self.client.signer().signed_url_opts(method, &key, options.expires_in, &query);
+        Ok(in_time(self.config.timeout, url).await?)
     }
 }

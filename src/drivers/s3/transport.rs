@@ -185,12 +185,11 @@ impl Transport {
             call.body.iter().for_each(|piece| context.update(piece));
             context.finish()
         });
-        let credential = self.store.credentials().get_credential().await;
-        let credential = credential.map_err(|cause| Failure::no_credentials(&cause))?;
+        let credential = in_time(self.timeout, self.store.credentials().get_credential()).await?;
         AwsAuthorizer::new(&credential, "s3", &self.region)
             .with_sign_payload(self.sign_payload)
             .try_authorize(&mut request, digest.as_ref().map(AsRef::as_ref))
-            .map_err(Failure::store)?;
+            .map_err(|cause| Failure::other("the request can't be signed", Some(Box::new(cause))))?;
         Ok(request)
     }
 
@@ -227,6 +226,18 @@ impl Transport {
                 return Err(Failure::other("the answer is too long", None));
             }
         }
+    }
+}
+
+/// What is to be had with credentials alone. Whoever gives them may not answer.
+pub(super) async fn in_time<T>(
+    timeout: Duration,
+    asked: impl Future<Output = object_store::Result<T>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(timeout, asked).await {
+        // object_store's errors tell their causes themselves.
+        Ok(told) => told.map_err(Failure::no_credentials),
+        Err(_) => Err(Failure::no_credentials("none came in time")),
     }
 }
 
@@ -289,7 +300,69 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+    use object_store::aws::{AmazonS3Builder, AwsCredential};
+    use object_store::client::{HttpConnector, HttpError, HttpService};
+    use object_store::{ClientOptions, CredentialProvider};
+
     use super::*;
+    use crate::error::Error;
+
+    /// Gives no credentials: it never answers, or says so.
+    #[derive(Clone, Debug)]
+    struct Nobody {
+        answers: bool,
+    }
+
+    #[async_trait]
+    impl CredentialProvider for Nobody {
+        type Credential = AwsCredential;
+
+        async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+            let source = "no role".into();
+            match self.answers {
+                true => Err(object_store::Error::Unauthenticated { path: String::new(), source }),
+                false => std::future::pending().await,
+            }
+        }
+    }
+
+    #[async_trait]
+    impl HttpService for Nobody {
+        async fn call(&self, _: HttpRequest) -> Result<HttpResponse, HttpError> {
+            panic!("nothing is to be sent");
+        }
+    }
+
+    impl HttpConnector for Nobody {
+        fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+            Ok(HttpClient::new(self.clone()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_credentials_a_request_ends_and_never_began() {
+        for answers in [false, true] {
+            let nobody = Nobody { answers };
+            let store = AmazonS3Builder::new().with_bucket_name("b").with_http_connector(nobody.clone());
+            let transport = Transport {
+                http: HttpClient::new(nobody.clone()),
+                store: store.with_credentials(Arc::new(nobody)).build().unwrap(),
+                region: "us-east-1".to_owned(),
+                bucket: "b".to_owned(),
+                bucket_url: "http://s3.test/b".to_owned(),
+                sign_payload: true,
+                timeout: Duration::from_secs(30),
+                max_retries: 8,
+            };
+            let failure = transport.exchange(&Call::new(Method::PUT, "a"), Again::IfNotBegun).await.unwrap_err();
+            assert!(failure.is_not_begun() && !failure.is_lost(), "{failure:?}");
+            assert!(failure.to_string().contains("no credentials"), "{failure}");
+            assert!(Error::from(failure).is_temporary());
+        }
+    }
 
     #[test]
     fn only_unreserved_characters_stay() {
