@@ -44,9 +44,14 @@ fn calls(server: &S3Server) -> Vec<Arc<Call>> {
 
 #[tokio::test]
 async fn what_is_written_is_encrypted_owned_and_of_its_class() {
-    for (key_id, algorithm) in [("", "AES256"), ("arn:aws:kms:key/1", "aws:kms")] {
+    for (key_id, algorithm, acl, internal) in [
+        ("", "AES256", "bucket-owner-full-control", "bucket-owner-full-control"),
+        ("arn:aws:kms:key/1", "aws:kms", "bucket-owner-read", "bucket-owner-read"),
+        // Whoever may read the files may not read what is uncommitted.
+        ("", "AES256", "public-read", ""),
+    ] {
         let server = S3Server::new(Config::aws());
-        let class_and_acl = [("storageclass", "STANDARD_IA"), ("objectacl", "bucket-owner-full-control")];
+        let class_and_acl = [("storageclass", "STANDARD_IA"), ("objectacl", acl)];
         let more = [&[("encrypt", "true"), ("keyid", key_id)], &class_and_acl[..]].concat();
         write_all(&driver(&server, &more).await).await;
         for call in calls(&server) {
@@ -57,9 +62,8 @@ async fn what_is_written_is_encrypted_owned_and_of_its_class() {
                 "x-amz-storage-class",
             ]
             .map(|name| call.header(name).unwrap_or_default());
-            let acl = "bucket-owner-full-control";
             let expected = match call.op {
-                Op::PutObject if call.key.starts_with('~') => [algorithm, key_id, acl, ""],
+                Op::PutObject if call.key.starts_with('~') => [algorithm, key_id, internal, ""],
                 Op::PutObject | Op::CopyObject | Op::CreateMultipartUpload if !call.key.starts_with("~probe") => {
                     [algorithm, key_id, acl, "STANDARD_IA"]
                 }

@@ -509,7 +509,10 @@ fn headers(config: &S3Config) -> (HeaderMap, HeaderMap) {
     };
     set(&mut write, "x-amz-server-side-encryption", algorithm);
     set(&mut write, "x-amz-server-side-encryption-aws-kms-key-id", key);
-    set(&mut write, "x-amz-acl", config.acl.as_deref());
+    // Heads and segments are nobody's business but the bucket's owner's, whoever may read the files.
+    let acl = config.acl.as_deref();
+    let for_all = acl.is_some_and(|acl| acl.starts_with("bucket-owner-"));
+    set(if for_all { &mut write } else { &mut file }, "x-amz-acl", acl);
     set(&mut file, "x-amz-storage-class", config.storage_class.as_deref());
     (write, file)
 }

@@ -233,7 +233,8 @@ impl S3Config {
         Self { storage_class: Some(class.into()), ..self }
     }
 
-    /// The canned ACL of what is written, such as `bucket-owner-full-control`; none by default.
+    /// The canned ACL of files, such as `bucket-owner-full-control`; none by default. Heads and segments have it only if it
+    /// is for the bucket's owner: what is uncommitted is not public.
     pub fn acl(self, acl: impl Into<String>) -> Self {
         Self { acl: Some(acl.into()), ..self }
     }
