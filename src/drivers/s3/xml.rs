@@ -91,23 +91,26 @@ pub(super) fn delete<'a>(keys: impl Iterator<Item = &'a str>) -> String {
     out
 }
 
-/// A time as S3 writes it in documents: `2026-01-31T12:59:59.000Z`.
+/// A time as S3 writes it in documents: `2026-01-31T12:59:59.000Z`. In whole seconds, as headers have it: some engines tell
+/// milliseconds here only.
 pub(super) fn time(text: &str) -> Option<SystemTime> {
     let (date, clock) = text.trim_end_matches('Z').split_once('T')?;
     let mut date = date.splitn(3, '-').map(|field| field.parse::<i64>().ok());
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);
-    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));
-    let mut clock = clock.splitn(3, ':').map(|field| field.parse::<u64>().ok());
+    let mut clock = clock.split('.').next()?.splitn(3, ':').map(|field| field.parse::<u64>().ok());
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) || !(1970..=9999).contains(&year) {
+        return None;
+    }
+    // A leap second is the 60th.
+    if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
     // Days since 1970-01-01 in the proleptic Gregorian calendar, years counted from March.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1 - 719_468;
     let seconds = u64::try_from(days).ok()? * 86_400 + hour * 3600 + minute * 60 + second;
-    let millis = format!("{fraction:0<3}").get(..3).and_then(|digits| digits.parse().ok()).unwrap_or(0);
-    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_millis(millis))
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 #[cfg(test)]
@@ -136,12 +139,21 @@ mod tests {
 
     #[test]
     fn times_are_those_of_the_calendar() {
-        let seconds = |text| time(text).map(|time| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis());
-        assert_eq!(seconds("1970-01-01T00:00:00.000Z"), Some(0));
-        assert_eq!(seconds("2000-02-29T23:59:59Z"), Some(951_868_799_000));
-        assert_eq!(seconds("2026-11-21T04:00:27.120Z"), Some(1_795_233_627_120));
+        let seconds = |text| time(text).map(|time| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64());
+        assert_eq!(seconds("1970-01-01T00:00:00.000Z"), Some(0.0));
+        assert_eq!(seconds("2000-02-29T23:59:59Z"), Some(951_868_799.0));
+        assert_eq!(seconds("2026-11-21T04:00:27.920Z"), Some(1_795_233_627.0));
+        assert_eq!(seconds("2016-12-31T23:59:60Z"), Some(1_483_228_800.0));
         for text in ["", "2026", "2026-13-01T00:00:00Z", "2026-01-01", "1969-12-31T00:00:00Z", "-1-1-1T1:1:1"] {
             assert_eq!(time(text), None, "{text}");
+        }
+        let most = u64::MAX;
+        for clock in ["24:00:00", "00:60:00", "00:00:61"].map(str::to_owned).into_iter().chain([
+            format!("{most}:00:00"),
+            format!("00:{most}:00"),
+            format!("00:00:{most}"),
+        ]) {
+            assert_eq!(time(&format!("2026-01-01T{clock}Z")), None, "{clock}");
         }
     }
 }
