@@ -93,3 +93,22 @@ async fn a_listing_that_goes_on_nowhere_is_no_whole_one() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_deletion_of_many_fails_with_any_of_them_that_was_there() {
+    const DENIED: &str = "<Error><Key>dir/a</Key><Code>AccessDenied</Code></Error>";
+    const MISSING: &str = "<Error><Key>dir/b</Key><Code>NoSuchKey</Code></Error>";
+    for (first, second, kind) in [
+        (DENIED, MISSING, Some(ErrorKind::PermissionDenied)),
+        (MISSING, DENIED, Some(ErrorKind::PermissionDenied)),
+        (MISSING, MISSING, None),
+    ] {
+        let (server, driver) = start().await;
+        server.put("dir/a", "");
+        server.put("dir/b", "");
+        let answer: &str = format!("<DeleteResult>{first}{second}</DeleteResult>").leak();
+        server.fault(Rule::on(Op::DeleteObjects, Outcome::Fail(Failure::In200(answer))));
+        let failed = driver.delete(&path("/dir")).await.err();
+        assert_eq!(failed.map(|error| error.kind()), kind, "{answer}");
+    }
+}

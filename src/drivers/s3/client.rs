@@ -256,11 +256,13 @@ impl Client {
             fields(&document, |names, text| match names {
                 [_, "Error", "Code"] => error.0 = text.to_owned(),
                 [_, "Error", "Message"] => error.1 = text.to_owned(),
+                // What isn't there is as good as deleted.
+                [_, "Error"] if error.0 == "NoSuchKey" => error = Default::default(),
                 [_, "Error"] => failed = Some(std::mem::take(&mut error)),
                 _ => {}
             })?;
-            if let Some(failed) = failed.filter(|(code, _)| code != "NoSuchKey") {
-                return Err(Failure::answered(parts.status, Some(failed)));
+            if failed.is_some() {
+                return Err(Failure::answered(parts.status, failed));
             }
         }
         Ok(())
