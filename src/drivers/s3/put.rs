@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use md5::{Digest, Md5};
+use object_store::PutPayload;
 
-use super::client::Cond;
+use super::client::{Cond, Object};
 use super::failure::Failure;
 use super::keys::Id;
 use super::read::version;
@@ -19,12 +20,18 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::info::Version;
 use crate::path::StoragePath;
 
+/// What became of a PutObject with a condition.
+pub(super) enum Put {
+    /// It was done, and the object has this ETag.
+    Done(Box<str>),
+    /// It can't be done: this is there instead of what was to be there.
+    Refused(Option<Object>, Failure),
+}
+
 impl Store {
     /// See [`put_content`](crate::StorageDriver::put_content). Over an uncommitted file the object wins.
     pub(super) async fn put_content(&self, path: &StoragePath, content: Bytes) -> Result<()> {
-        let key = self.keys.object(path);
-        self.client.put(&key, content.into(), Cond::Any, Some(random()?), Again::Always).await?;
-        Ok(())
+        self.put_object(path, content.into(), random()?, Cond::Any).await.map(drop)
     }
 
     /// See [`put_content_if`](crate::StorageDriver::put_content_if).
@@ -37,7 +44,7 @@ impl Store {
         content: Bytes,
         condition: Precondition,
     ) -> Result<Version> {
-        let (key, id) = (self.keys.object(path), random()?);
+        let id = random()?;
         let expected = match &condition {
             Precondition::Absent => None,
             Precondition::Version(expected) => {
@@ -49,32 +56,45 @@ impl Store {
             return self.put_same(path, content, etag.into()).await;
         }
         let cond = expected.as_deref().map_or(Cond::Absent, Cond::Is);
+        match self.put_object(path, content.into(), id, cond).await? {
+            Put::Done(etag) => Ok(Version::new(format!("{etag}:{id}"))),
+            Put::Refused(Some(object), failure) if expected.is_none() => {
+                Err(Error::new(ErrorKind::AlreadyExists).with_size(object.size).with_source(failure))
+            }
+            Put::Refused(_, failure) => Err(conflict("the file is of another version, or gone").with_source(failure)),
+        }
+    }
+
+    /// PutObject of a whole file, until it is known whether the object is the one with this id.
+    pub(super) async fn put_object(&self, path: &StoragePath, body: PutPayload, id: Id, cond: Cond<'_>) -> Result<Put> {
+        let key = self.keys.object(path);
+        let again = if matches!(cond, Cond::Any) { Again::Always } else { Again::IfNotBegun };
         let mut pause = Backoff::new(self.config.max_retries);
         loop {
-            let failure: Failure =
-                match self.client.put(&key, content.clone().into(), cond, Some(id), Again::IfNotBegun).await {
-                    Ok(etag) => return Ok(Version::new(format!("{etag}:{id}"))),
-                    Err(failure) => failure,
-                };
-            if !(failure.is_lost() || failure.is_precondition() || failure.is_not_found()) {
+            let failure = match self.client.put(&key, body.clone(), cond, Some(id), again).await {
+                Ok(etag) => return Ok(Put::Done(etag)),
+                Err(failure) => failure,
+            };
+            let unclear = failure.is_lost() || failure.is_precondition() || failure.is_not_found();
+            if matches!(cond, Cond::Any) || !unclear {
                 return Err(failure.into());
             }
-            // A try of ours that got no answer may have been done.
-            match (self.object(path).await?, &expected) {
-                (Some(object), _) if object.id == Some(id) => return Ok(version(&object)),
-                (Some(object), Some(etag)) if failure.is_lost() && object.etag == *etag => {
+            match (self.object(path).await?, cond) {
+                // A try of ours that got no answer was done.
+                (Some(object), _) if object.id == Some(id) => return Ok(Put::Done(object.etag)),
+                // Not done yet; `If-Match` keeps a second try from being done after somebody else's change.
+                (Some(object), Cond::Is(etag)) if failure.is_lost() && *object.etag == *etag => {
                     if !pause.wait().await {
                         return Err(failure.into());
                     }
                 }
-                (Some(object), None) => {
-                    return Err(Error::new(ErrorKind::AlreadyExists).with_size(object.size).with_source(failure));
-                }
-                (None, None) if failure.is_lost() => return Err(failure.into()),
-                _ => return Err(conflict("the file is of another version, or gone").with_source(failure)),
+                // Nobody knows whether ours is still to come.
+                (None, Cond::Absent) if failure.is_lost() => return Err(failure.into()),
+                (there, _) => return Ok(Put::Refused(there, failure)),
             }
         }
     }
+
     /// Puts the bytes that an object has already, so that it gets another ETag.
     async fn put_same(self: &Arc<Self>, path: &StoragePath, content: Bytes, etag: Box<str>) -> Result<Version> {
         let options = WriteOptions::default();

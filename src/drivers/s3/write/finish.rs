@@ -2,6 +2,7 @@
 
 use super::super::client::{Cond, Object};
 use super::super::head::State;
+use super::super::put::Put;
 use super::super::source::Broken;
 use super::super::store::{conflict, payload};
 use super::super::transport::Again;
@@ -117,33 +118,25 @@ impl Writing<'_> {
             Target::Object(over) => over.clone(),
             _ => Over::Nothing,
         };
-        let again = if over == Over::Anything { Again::Always } else { Again::IfNotBegun };
         loop {
-            let failure = match self.store.client.put(&self.key, body.clone(), over.cond(), Some(file), again).await {
-                Ok(_) => return Ok(()),
-                Err(failure) => failure,
-            };
-            if !(failure.is_lost() || failure.is_precondition() || failure.is_not_found()) {
-                return Err(failure.into());
-            }
-            match self.store.object(self.path).await? {
-                Some(object) if object.id == Some(file) => return Ok(()),
-                Some(object) if failure.is_precondition() => over = self.unexpected(object, &over)?,
-                // Somebody deleted what was to be replaced; or nobody knows whether ours is still to come.
-                None if failure.is_lost() => return Err(failure.into()),
-                _ => return Err(conflict("somebody else replaced the file").with_source(failure)),
+            match self.store.put_object(self.path, body.clone(), file, over.cond()).await? {
+                Put::Done(_) => return Ok(()),
+                Put::Refused(Some(object), _) if over == Over::Nothing => over = self.unexpected(object)?,
+                Put::Refused(_, failure) => {
+                    return Err(conflict("somebody else replaced the file").with_source(failure));
+                }
             }
         }
     }
 
-    /// An object is there that was not: is it what the caller expected all the same?
-    fn unexpected(&self, object: Object, over: &Over) -> Result<Over> {
+    /// An object is there where none was: is it what the caller expected all the same?
+    fn unexpected(&self, object: Object) -> Result<Over> {
         match self.options.expected {
-            Expected::Absent | Expected::Size(_) if *over == Over::Nothing => {
+            Expected::Absent | Expected::Size(_) => {
                 self.options.check(Some(object.size), 0, u64::MAX)?;
                 Ok(Over::This(object.etag))
             }
-            _ => Err(conflict("somebody else replaced the file")),
+            Expected::Any => Err(conflict("somebody else replaced the file")),
         }
     }
 
