@@ -2,7 +2,7 @@
 //! engine, or through this machine where the engine can't.
 
 use holdall::drivers::{S3Config, S3Driver};
-use holdall::{ErrorKind, StorageDriver, StoragePath, WriteOptions};
+use holdall::{Completion, ErrorKind, StorageDriver, StoragePath, WriteOptions};
 
 use super::{KIB, MIB, config, data, open, path, stream};
 use crate::support::s3::{Config, Op, S3Server};
@@ -94,6 +94,27 @@ async fn a_file_that_no_range_can_be_copied_of_is_copied_whole_whatever_the_thre
         let all = content(1, size);
         driver.move_to(&put(&server, "/from", &all).await, &path("/to")).await.unwrap();
         assert_holds(&driver, &server, "/to", &all).await;
+    }
+}
+
+#[tokio::test]
+async fn an_uncommitted_file_that_a_moved_one_hid_does_not_show_again() {
+    for engine in [Config::aws(), Config::minio(), Config::garage()] {
+        let server = server(engine);
+        let driver = open(scaled(&server)).await;
+        let (from, to) = (path("/from"), path("/to"));
+        let on_commit = WriteOptions { completion: Completion::OnCommit, ..WriteOptions::default() };
+        for size in [10, 20 * KIB] {
+            driver.write_stream(&from, 0, stream(&data(size)), on_commit).await.unwrap();
+            driver.put_content(&from, "moved".into()).await.unwrap();
+            driver.move_to(&from, &to).await.unwrap();
+            assert_eq!(driver.stat(&from).await.unwrap_err().kind(), ErrorKind::PathNotFound);
+            assert_eq!(driver.get_content(&to).await.unwrap(), "moved");
+            assert!(server.uploads().is_empty());
+            driver.write_stream(&from, 0, stream(b"new"), on_commit).await.unwrap();
+            assert_eq!(driver.stat(&from).await.unwrap().size, 3);
+            driver.delete(&from).await.unwrap();
+        }
     }
 }
 

@@ -28,6 +28,8 @@ enum Operation {
     PutSameIfVersion,
     /// Of a file of so many bytes.
     Move(u64),
+    /// Of a file that was put over an uncommitted one.
+    MoveHiding,
     /// Of files of these sizes.
     Concat(&'static [u64]),
     /// One stream, from nothing to so many bytes.
@@ -50,6 +52,7 @@ const OPERATIONS: &[Operation] = &[
     Operation::PutSameIfVersion,
     Operation::Move(100),
     Operation::Move(50 * KIB),
+    Operation::MoveHiding,
     Operation::Concat(&[100, 0, 200]),
     Operation::Concat(&[30 * KIB, 10, 20, 20 * KIB, 7]),
     Operation::Stream(100),
@@ -90,6 +93,12 @@ impl Operation {
             Self::Move(size) => {
                 driver.put_content(&to, old().into()).await?;
                 driver.put_content(&from, content(0, size).into()).await
+            }
+            Self::MoveHiding => {
+                driver.put_content(&to, old().into()).await?;
+                let bytes = stream(&data(PART + 10));
+                driver.write_stream(&from, 0, bytes, on_commit(0, OnFailure::KeepPrefix)).await?;
+                driver.put_content(&from, content(0, 100).into()).await
             }
             Self::Concat(sizes) => {
                 driver.put_content(&to, old().into()).await?;
@@ -142,7 +151,7 @@ impl Operation {
                 assert_ne!(new, version);
                 Ok(())
             }
-            Self::Move(_) => driver.move_to(&path("/from"), &to).await.or_else(gone),
+            Self::Move(_) | Self::MoveHiding => driver.move_to(&path("/from"), &to).await.or_else(gone),
             Self::Concat(sizes) => {
                 let sources: Vec<_> = (0..sizes.len()).map(source).collect();
                 driver.concat(&sources, &to).await.map(drop)
@@ -179,6 +188,7 @@ impl Operation {
             Self::Put | Self::PutIfAbsent | Self::PutIfVersion => data(300),
             Self::PutSameIfVersion => old(),
             Self::Move(size) => content(0, size),
+            Self::MoveHiding => content(0, 100),
             Self::Concat(sizes) => sizes.iter().enumerate().flat_map(|(n, size)| content(n, *size)).collect(),
             Self::Stream(size) => data(size),
             Self::Rewrite(size, keep, more) => [&data(size)[..keep as usize], &content(1, more)].concat(),
@@ -204,7 +214,7 @@ impl Operation {
                 "{key} is neither old nor new: {told}"
             );
         }
-        if let Self::Move(_) = self {
+        if let Self::Move(_) | Self::MoveHiding = self {
             assert!(now.contains_key("from") || now == after, "the file is nowhere: {told}");
         }
         if let Self::Discard(size) = self {
@@ -250,6 +260,10 @@ async fn persist(operation: Operation, driver: &S3Driver, told: &str) {
 
 async fn assert_ended(operation: Operation, server: &S3Server, told: &str) {
     assert!(objects(server) == operation.after(), "it ended whole: {told}");
+    if let Operation::Move(_) | Operation::MoveHiding = operation {
+        let left = open(tiny(server)).await.stat(&path("/from")).await;
+        assert_eq!(left.unwrap_err().kind(), ErrorKind::PathNotFound, "{told}");
+    }
     server.age(Duration::from_secs(7200));
     open(tiny(server)).await.sweep(Duration::from_secs(3600)).await.unwrap();
     let left = (server.keys(), server.uploads().len());

@@ -23,8 +23,20 @@ impl Store {
             return Ok(());
         }
         self.copy_to(from, &object, to).await?;
+        // An uncommitted file that the object hid would show again: it goes too, and its head is won first. With heads that
+        // stay behind dead, a dead one says nothing.
+        drop(self.cache.take(from));
+        let tombs = self.found.conditional_put && !self.found.conditional_delete;
+        let hidden = self.read_head(from).await?.filter(|held| !(tombs && held.head.state == State::Dead));
+        let killed = match hidden {
+            Some(held) => Some(self.kill(from, held).await?),
+            None => None,
+        };
         let cond = if self.found.conditional_delete { Cond::Is(&object.etag) } else { Cond::Any };
         self.client.delete(&self.keys.object(from), cond).await.map_err(replaced)?;
+        if let Some(killed) = killed {
+            self.drop_head(from, killed).await;
+        }
         Ok(())
     }
 
