@@ -204,3 +204,15 @@ async fn what_is_too_large_for_any_object_is_refused_and_changes_nothing() {
         }
     }
 }
+
+#[tokio::test]
+async fn more_parts_than_an_upload_has_are_refused_before_anything_is_copied() {
+    let server = server(Config::aws());
+    let driver = open(scaled(&server)).await;
+    let sources = vec![put(&server, "/source", &data(KIB)).await; 10_001];
+    server.reset();
+    let error = driver.concat(&sources, &path("/to")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SizeExceeded, "{error:?}");
+    assert!(error.to_string().contains("10001"), "{error}");
+    assert!(server.record().iter().all(|entry| !entry.call.writes()), "{:?}", server.counts());
+}

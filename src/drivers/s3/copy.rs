@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::client::{Cond, Object};
-use super::head::State;
+use super::head::{MAX_PARTS, State};
 use super::plan::{self, Piece, balanced};
 use super::read::replaced;
 use super::source::Source;
@@ -58,6 +58,14 @@ impl Store {
         let parts: Vec<(String, Box<str>)> =
             sources.iter().zip(objects).map(|(path, object)| (self.keys.object(path), object.etag)).collect();
         let by_copies = total > self.config.part_size && !self.config.equal_parts && self.found.copies;
+        let pieces = match by_copies {
+            true => plan::concat(&sizes, self.config.min_part_size, self.copy_size_of(total)),
+            false => Vec::new(),
+        };
+        if pieces.len() > MAX_PARTS as usize {
+            let detail = format!("{} parts would be needed, and S3 takes {MAX_PARTS}", pieces.len());
+            return Err(Error::new(ErrorKind::SizeExceeded).with_detail(detail));
+        }
         let mut writing = self.copying(to, total, by_copies)?;
         let mut source = Source::new(stream::empty().boxed(), 0);
         let read = |n: usize, range| parts.get(n).map(|from| self.read_later(from.clone(), range));
@@ -66,7 +74,7 @@ impl Store {
                 read(n, 0..size).into_iter().for_each(|bytes| source.after(bytes));
             }
         } else {
-            for piece in plan::concat(&sizes, self.config.min_part_size, self.copy_size_of(total)) {
+            for piece in pieces {
                 match piece {
                     Piece::Copy(n, range) => match parts.get(n) {
                         Some(from) => writing.copy(from.clone(), std::iter::once(range)).await?,
