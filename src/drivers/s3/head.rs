@@ -1,6 +1,6 @@
 //! The head of an uncommitted file: what it is made of so far, in a few bytes.
 //!
-//! Layout, numbers as LEB128 varints: magic and version (6 bytes), file id (16), nonce (16), owner (16), state (1), part
+//! Layout, numbers as LEB128 varints: magic and version (6 bytes), file id (16), nonce (16), state (1), part
 //! size, highest part number handed out, upload id (length, bytes; empty: none), parts (count; each the number as the
 //! difference to the one before, the length as 0 for the part size, the ETag), segments (count; each name (16), length),
 //! inline bytes (length, bytes), and the first 8 bytes of the SHA-256 of all before. An ETag that is an MD5 takes 17
@@ -71,12 +71,10 @@ pub(super) struct Head {
     pub(super) file: Id,
     /// New at every write, so that no two writes have the same ETag.
     pub(super) nonce: Id,
-    /// Who has the numbers up to `top`.
-    pub(super) owner: Id,
     pub(super) state: State,
     /// The size of the next parts.
     pub(super) part_size: u64,
-    /// The highest part number that was ever handed out.
+    /// The highest part number that was handed out. Those up to it that nobody has used are the writer's of this head.
     pub(super) top: u32,
     pub(super) upload: Option<Box<str>>,
     pub(super) parts: Vec<Part>,
@@ -99,7 +97,6 @@ impl Head {
         Self {
             file,
             nonce: Id::default(),
-            owner: Id::default(),
             state: State::Growing,
             part_size,
             top: 0,
@@ -129,7 +126,7 @@ impl Head {
         let mut out =
             BytesMut::with_capacity(128 + self.parts.len() * 20 + self.segments.len() * 20 + self.inline.len());
         out.extend_from_slice(MAGIC);
-        for id in [self.file, self.nonce, self.owner] {
+        for id in [self.file, self.nonce] {
             out.extend_from_slice(&id.0);
         }
         out.extend_from_slice(&[match self.state {
@@ -208,7 +205,7 @@ struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
     fn head(&mut self) -> Option<Head> {
-        let (file, nonce, owner) = (self.id()?, self.id()?, self.id()?);
+        let (file, nonce) = (self.id()?, self.id()?);
         let state = match self.take(1)? {
             [0] => State::Growing,
             [1] => State::Sealed,
@@ -243,7 +240,7 @@ impl<'a> Input<'a> {
         let inline = self.bytes()?;
         size.checked_add(inline.len() as u64)?;
         let inline = Bytes::copy_from_slice(inline);
-        Some(Head { file, nonce, owner, state, part_size, top, upload, parts, segments, inline })
+        Some(Head { file, nonce, state, part_size, top, upload, parts, segments, inline })
     }
 
     fn take(&mut self, count: usize) -> Option<&'a [u8]> {
@@ -293,7 +290,6 @@ mod tests {
         let part = |number, length, etag: &str| Part { number, length, etag: ETag::new(etag) };
         Head {
             nonce: Id([2; 16]),
-            owner: Id([3; 16]),
             state: State::Sealed,
             top: 300,
             upload: Some("upload/Id+=".into()),
@@ -350,12 +346,12 @@ mod tests {
         let length = || prop_oneof![9 => 0u64..1 << 40, 1 => 0..u64::MAX];
         let part =
             (prop_oneof![1u32..4, any::<u16>().prop_map(|step| u32::from(step) + 1)], prop::option::of(length()), etag);
-        let ids = (id(), id(), id(), 0u8..3);
+        let ids = (id(), id(), 0u8..3);
         let parts = (0u64..1 << 40, prop::option::of(text()), prop::collection::vec(part, 0..6), 0u32..9);
         let segment = (id(), length()).prop_map(|(name, length)| Segment { name, length });
         let tail = (prop::collection::vec(segment, 0..4), prop::collection::vec(any::<u8>(), 0..40));
-        (ids, parts, tail).prop_map(|((file, nonce, owner, state), (part_size, upload, parts, unused), tail)| {
-            let mut head = Head { nonce, owner, upload: upload.map(Box::from), ..Head::new(file, part_size) };
+        (ids, parts, tail).prop_map(|((file, nonce, state), (part_size, upload, parts, unused), tail)| {
+            let mut head = Head { nonce, upload: upload.map(Box::from), ..Head::new(file, part_size) };
             head.state = [State::Growing, State::Sealed, State::Dead][usize::from(state)];
             for (step, length, etag) in parts {
                 head.top += step;

@@ -48,7 +48,7 @@ use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use url::Url;
 
 pub use self::config::{InvalidS3Config, S3Config, S3Credentials, S3Encryption};
-use self::keys::{Id, Keys};
+use self::keys::Keys;
 use self::store::Store;
 use crate::driver::{ByteStream, Precondition, ReadRange, StorageDriver, UrlOptions, WalkOptions, WriteOptions};
 use crate::error::{Error, ErrorKind, Result};
@@ -98,10 +98,9 @@ impl S3Driver {
         let invalid = |cause: InvalidS3Config| Error::new(ErrorKind::UnsupportedMethod).with_source(cause);
         let at = |error: Error| error.at(NAME, &StoragePath::root());
         let client = client::Client::new(&config).map_err(invalid).map_err(at)?;
-        let owner = Id::random().map_err(failure::Failure::from).map_err(Error::from).map_err(at)?;
         let found = probe::probe(&client, &Keys::new(&config.root)).await.map_err(at)?;
         tracing::debug!(?found, "tried the engine");
-        Ok(Self { store: Arc::new(Store::new(client, config, owner, found)) })
+        Ok(Self { store: Arc::new(Store::new(client, config, found)) })
     }
 }
 

@@ -23,8 +23,6 @@ pub(super) struct Store {
     pub(super) plan: Plan,
     pub(super) cache: Cache,
     pub(super) found: Found,
-    /// Who reserves part numbers; for those who look at a head.
-    pub(super) owner: Id,
     /// KiB of parts in memory.
     memory: Arc<Semaphore>,
 }
@@ -43,7 +41,7 @@ pub(super) struct Found {
 }
 
 impl Store {
-    pub(super) fn new(client: Client, config: S3Config, owner: Id, found: Found) -> Self {
+    pub(super) fn new(client: Client, config: S3Config, found: Found) -> Self {
         let kib = usize::try_from(config.memory_budget >> 10).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
         Self {
             client,
@@ -51,7 +49,6 @@ impl Store {
             plan: Plan::new(&config),
             cache: Cache::new(config.head_cache),
             found,
-            owner,
             memory: Arc::new(Semaphore::new(kib)),
             config,
         }

@@ -37,7 +37,6 @@ impl Writing<'_> {
         }
         if headed {
             head.top += (left / 256).clamp(1, 32);
-            head.owner = self.store.owner;
             match &mut self.without {
                 None => {
                     self.dirty = true;
@@ -45,8 +44,7 @@ impl Writing<'_> {
                 }
                 Some(without) => {
                     // Nothing of this write may show before its stream has ended well.
-                    let (upload, top, owner) = (head.upload.clone(), head.top, head.owner);
-                    let mut next = Head { upload, top, owner, ..Head::clone(without) };
+                    let mut next = Head { upload: head.upload.clone(), top: head.top, ..Head::clone(without) };
                     self.held.etag = self.store.put_head(self.path, &mut next, Some(&self.held.etag)).await?;
                     **without = next;
                 }
