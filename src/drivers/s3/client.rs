@@ -18,6 +18,7 @@ use object_store::{PutPayload, RetryConfig};
 use super::config::{Credentials, InvalidS3Config, S3Config, S3Encryption};
 use super::failure::Failure;
 use super::keys::Id;
+use super::listing::{Listed, Page};
 use super::transport::{Again, Call, Transport, encode};
 use super::xml;
 use crate::driver::ReadRange;
@@ -49,23 +50,6 @@ pub(super) enum Cond<'a> {
     Absent,
     /// The object is there with this ETag (`If-Match`).
     Is(&'a str),
-}
-
-/// One page of a listing.
-#[derive(Debug, Default)]
-pub(super) struct Page {
-    pub(super) objects: Vec<Listed>,
-    /// What objects share up to the delimiter, with it.
-    pub(super) prefixes: Vec<String>,
-    /// Where the next page begins, if there is one.
-    pub(super) next: Option<String>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Listed {
-    pub(super) key: String,
-    pub(super) size: u64,
-    pub(super) modified: Option<SystemTime>,
 }
 
 /// A multipart upload that was neither completed nor aborted.
@@ -558,13 +542,13 @@ fn etag(headers: &HeaderMap) -> Result<Box<str>, Failure> {
 
 /// The ETag in an answer that begins before the engine has done its work: where the rest is missing, it may be done or not.
 fn document_etag(document: &Bytes) -> Result<Box<str>, Failure> {
-    let mut etag = None;
+    let mut etag = None::<Box<str>>;
     let read = fields(document, |names, text| {
         if let [_, "ETag"] = names {
-            etag = Some(Box::from(unquote(text)));
+            etag = Some(unquote(text).into());
         }
     });
-    etag.filter(|etag: &Box<str>| read.is_ok() && !etag.is_empty()).ok_or_else(Failure::cut_short)
+    etag.filter(|etag| read.is_ok() && !etag.is_empty()).ok_or_else(Failure::cut_short)
 }
 
 fn object(headers: &HeaderMap) -> Result<Object, Failure> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::stream::{self, BoxStream, StreamExt};
 
-use super::client::{Listed, Page};
+use super::listing::{Listed, Listing};
 use super::store::Store;
 use crate::driver::WalkOptions;
 use crate::error::{Error, ErrorKind, Result};
@@ -15,18 +15,13 @@ use crate::path::StoragePath;
 impl Store {
     /// See [`list`](crate::StorageDriver::list).
     pub(super) async fn list(&self, path: &StoragePath) -> Result<Vec<StoragePath>> {
-        let prefix = self.keys.directory(path);
-        let (mut children, mut token, mut is_there) = (BTreeSet::new(), None::<String>, path.is_root());
-        loop {
-            let page = self.client.list(&prefix, true, None, token.as_deref(), None).await?;
+        let mut listing = Listing::of(self.keys.directory(path)).one_level();
+        let (mut children, mut is_there) = (BTreeSet::new(), path.is_root());
+        while let Some(page) = self.client.page(&mut listing).await? {
             is_there |= !page.objects.is_empty() || !page.prefixes.is_empty();
             let keys = page.objects.iter().map(|object| object.key.as_str());
             let folders = page.prefixes.iter().filter_map(|folder| folder.strip_suffix('/'));
             children.extend(keys.chain(folders).filter_map(|key| self.keys.path_of_object(key)));
-            token = page.next;
-            if token.is_none() {
-                break;
-            }
         }
         if !is_there {
             return Err(Error::new(ErrorKind::PathNotFound));
@@ -57,12 +52,7 @@ struct Walk {
     store: Arc<Store>,
     path: StoragePath,
     options: WalkOptions,
-    prefix: String,
-    /// The listing goes on after this key, or on the page of this token.
-    after: Option<String>,
-    token: Option<String>,
-    /// Whether all pages were got.
-    ended: bool,
+    listing: Listing,
     /// What is left of the page.
     objects: VecDeque<Listed>,
     /// What comes before it.
@@ -78,15 +68,12 @@ struct Walk {
 impl Walk {
     fn new(store: Arc<Store>, path: StoragePath, options: WalkOptions) -> Self {
         let is_there = path.is_root() || options.start_after.is_some();
-        let prefix = store.keys.directory(&path);
+        let listing = Listing::of(store.keys.directory(&path));
         let mut walk = Self {
             store,
             path,
             options,
-            prefix,
-            after: None,
-            token: None,
-            ended: false,
+            listing,
             objects: VecDeque::new(),
             ready: VecDeque::new(),
             inside: Vec::new(),
@@ -103,11 +90,11 @@ impl Walk {
     fn start_after(&mut self, last: &FileInfo) {
         if !last.path.starts_with(&self.path) {
             // Nothing of this directory sorts after what does, or all of it.
-            self.after = Some(self.store.keys.object(&last.path));
+            self.listing.skip_to(self.store.keys.object(&last.path));
             return;
         }
-        self.after =
-            Some(if last.is_dir { self.store.keys.directory(&last.path) } else { self.store.keys.object(&last.path) });
+        let keys = &self.store.keys;
+        self.listing.skip_to(if last.is_dir { keys.directory(&last.path) } else { keys.object(&last.path) });
         let innermost = if last.is_dir { Some(last.path.clone()) } else { last.path.parent() };
         let mut inside: Vec<StoragePath> = std::iter::successors(innermost, StoragePath::parent)
             .take_while(|directory| *directory != self.path && !directory.is_root())
@@ -116,7 +103,7 @@ impl Walk {
         for directory in inside {
             if self.skip.is_none() && !self.options.descends(&directory) {
                 let skip = self.store.keys.directory(&directory);
-                self.after = Some(format!("{skip}~"));
+                self.listing.skip_to(format!("{skip}~"));
                 self.skip = Some(skip);
             }
             self.inside.push(directory);
@@ -132,25 +119,19 @@ impl Walk {
                 self.enter(object);
                 continue;
             }
-            if self.ended {
+            let Some(page) = self.store.client.page(&mut self.listing).await? else {
                 return if self.is_there { Ok(None) } else { Err(Error::new(ErrorKind::PathNotFound)) };
-            }
-            let (after, token) = (self.after.as_deref(), self.token.as_deref());
-            let page: Page = self.store.client.list(&self.prefix, false, after, token, None).await?;
+            };
             self.is_there |= !page.objects.is_empty();
-            let last = page.objects.last().map(|object| object.key.clone());
-            self.objects = page.objects.into();
-            self.token = page.next;
-            self.ended = self.token.is_none();
             // Where a page ends in what is skipped, the next one begins behind all of it that is a path.
-            if let (Some(skip), Some(last), false) = (&self.skip, &last, self.ended)
-                && last.starts_with(&**skip)
+            if let (Some(skip), Some(last)) = (&self.skip, page.objects.last())
+                && last.key.starts_with(&**skip)
                 && let behind = format!("{skip}~")
-                && *last < behind
+                && last.key < behind
             {
-                self.after = Some(behind);
-                self.token = None;
+                self.listing.skip_to(behind);
             }
+            self.objects = page.objects.into();
         }
     }
 
@@ -162,7 +143,7 @@ impl Walk {
         self.skip = None;
         if self.store.keys.is_past_paths(&object.key) && self.path.is_root() {
             self.objects.clear();
-            self.ended = true;
+            self.listing.end();
             return;
         }
         // Another tool's marker is a directory; a key that is no path is not ours.

@@ -24,6 +24,7 @@ mod head;
 mod heads;
 mod keys;
 mod list;
+mod listing;
 mod params;
 mod parts;
 mod plan;

@@ -11,6 +11,7 @@ use super::config::S3Config;
 use super::failure::Failure;
 use super::head::MAX_PARTS;
 use super::keys::{Id, Keys};
+use super::listing::Listing;
 use super::plan::Plan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::path::StoragePath;
@@ -103,8 +104,8 @@ impl Store {
         if path.is_root() {
             return Ok(true);
         }
-        let page = self.client.list(&self.keys.directory(path), false, None, None, Some(1)).await?;
-        Ok(!page.objects.is_empty())
+        let page = self.client.page(&mut Listing::of(self.keys.directory(path)).pages_of(1)).await?;
+        Ok(page.is_some_and(|page| !page.objects.is_empty()))
     }
 }
 

@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
-use super::client::{Cond, Listed, Upload};
+use super::client::{Cond, Upload};
 use super::head::State;
 use super::keys::Id;
+use super::listing::Listed;
 use super::store::Store;
 use crate::error::{ErrorKind, Result};
 use crate::path::StoragePath;
