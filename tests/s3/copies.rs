@@ -2,7 +2,8 @@
 //! engine, or through this machine where the engine can't.
 
 use holdall::drivers::{S3Config, S3Driver};
-use holdall::{Completion, ErrorKind, StorageDriver, StoragePath, WriteOptions};
+use holdall::{Completion, ErrorKind, Precondition, StorageDriver, StoragePath, WriteOptions};
+use http::Method;
 
 use super::{KIB, MIB, config, data, open, path, stream};
 use crate::support::s3::{Config, Op, S3Server};
@@ -215,4 +216,42 @@ async fn more_parts_than_an_upload_has_are_refused_before_anything_is_copied() {
     assert_eq!(error.kind(), ErrorKind::SizeExceeded, "{error:?}");
     assert!(error.to_string().contains("10001"), "{error}");
     assert!(server.record().iter().all(|entry| !entry.call.writes()), "{:?}", server.counts());
+}
+
+#[tokio::test]
+async fn each_copy_is_a_version_of_its_own() {
+    let server = server(Config::aws());
+    let driver = open(scaled(&server)).await;
+    let (a, b, c) = (path("/a"), path("/b"), path("/c"));
+    driver.put_content(&a, "same".into()).await.unwrap();
+    let sources = [a];
+    driver.concat(&sources, &b).await.unwrap();
+    let (_, first) = driver.get_versioned(&b).await.unwrap();
+    driver.put_content(&b, "other".into()).await.unwrap();
+    driver.concat(&sources, &b).await.unwrap();
+    let (_, second) = driver.get_versioned(&b).await.unwrap();
+    driver.move_to(&b, &c).await.unwrap();
+    driver.move_to(&c, &b).await.unwrap();
+    for old in [first, second] {
+        let error = driver.put_content_if(&b, "new".into(), Precondition::Version(old)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
+    }
+    let (_, third) = driver.get_versioned(&b).await.unwrap();
+    driver.put_content_if(&b, "new".into(), Precondition::Version(third)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_one_copy_takes_keeps_its_content_type_and_what_else_its_writer_said() {
+    let server = server(Config::aws());
+    let driver = open(scaled(&server)).await;
+    let said = [("content-type", "text/plain"), ("cache-control", "no-store"), ("x-amz-meta-author", "someone")];
+    let put = said.iter().fold(server.raw(Method::PUT, "a"), |put, (name, value)| put.header(name, value));
+    assert_eq!(put.body("text").send().await.unwrap().status, 200);
+    driver.move_to(&path("/a"), &path("/b")).await.unwrap();
+    driver.concat(&[path("/b")], &path("/c")).await.unwrap();
+    let headers = server.object("c").unwrap().headers;
+    for (name, value) in said {
+        assert_eq!(headers[name], value);
+    }
+    assert_ne!(headers["x-amz-meta-holdall-id"], server.object("b").unwrap().headers["x-amz-meta-holdall-id"]);
 }

@@ -39,6 +39,8 @@ pub(super) struct Object {
     pub(super) modified: Option<SystemTime>,
     /// The file it was made for, if this driver made it.
     pub(super) id: Option<Id>,
+    /// What else its writer said of it, such as its content type.
+    pub(super) metadata: HeaderMap,
 }
 
 /// What must hold for a request to be done.
@@ -252,10 +254,11 @@ impl Client {
         Ok(())
     }
 
-    /// CopyObject, with all its metadata; up to 5 GiB.
-    pub(super) async fn copy(&self, from: &str, object: &Object, to: &str) -> Result<(), Failure> {
-        let call = Call::new(Method::PUT, to).headers(&self.write).headers(&self.file).work(object.size);
-        let call = self.copy_source(call, from, &object.etag)?;
+    /// CopyObject, with its metadata but for the id, which is the copy's own; up to 5 GiB.
+    pub(super) async fn copy(&self, from: &str, object: &Object, to: &str, id: Id) -> Result<(), Failure> {
+        let call = Call::new(Method::PUT, to).headers(&self.write).headers(&self.file).headers(&object.metadata);
+        let call = call.header("x-amz-metadata-directive", "REPLACE")?.header(ID_HEADER, &id.to_string())?;
+        let call = self.copy_source(call.work(object.size), from, &object.etag)?;
         let (_, document) = self.transport.exchange(&call, Again::Always).await?;
         document_etag(&document).map(drop)
     }
@@ -558,7 +561,20 @@ fn object(headers: &HeaderMap) -> Result<Object, Failure> {
         etag: etag(headers)?,
         modified: text(LAST_MODIFIED.as_str()).and_then(|date| httpdate::parse_http_date(date).ok()),
         id: text(ID_HEADER).and_then(Id::parse),
+        metadata: headers
+            .iter()
+            // What isn't plain text can't be signed.
+            .filter(|(name, value)| is_metadata(name.as_str()) && value.to_str().is_ok())
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
     })
+}
+
+/// Whether a header of an object comes from its writer; the id is told apart.
+fn is_metadata(name: &str) -> bool {
+    const KEPT: [&str; 6] =
+        ["cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires"];
+    KEPT.contains(&name) || (name.starts_with("x-amz-meta-") && name != ID_HEADER)
 }
 
 /// `bytes 3-7/10`: the range, its end excluded, and the size of the whole (RFC 9110, section 14.4).

@@ -9,7 +9,7 @@ use super::head::{MAX_PARTS, State};
 use super::plan::{self, Piece, balanced};
 use super::read::replaced;
 use super::source::Source;
-use super::store::Store;
+use super::store::{Store, random};
 use super::write::{Over, Writing};
 use crate::driver::WriteOptions;
 use crate::error::{Error, ErrorKind, Result};
@@ -119,7 +119,7 @@ impl Store {
         let key = self.keys.object(from);
         // S3 copies ranges only of what is larger than the smallest part.
         if object.size <= self.config.copy_threshold.max(self.config.min_part_size) {
-            return self.client.copy(&key, object, &self.keys.object(to)).await.map_err(replaced);
+            return self.client.copy(&key, object, &self.keys.object(to), random()?).await.map_err(replaced);
         }
         let mut writing = self.copying(to, object.size, self.found.copies)?;
         let from = (key, object.etag.clone());

@@ -72,6 +72,10 @@ const NAME: &str = "s3";
 ///   by a `Conflict`, at the latest when it completes; what it acknowledged since then is hidden.
 /// - A PutObject that got no answer may be done within a request's time-out: then it can bring a path back that was deleted
 ///   meanwhile. Paths with random ids, which are never used again, don't meet this.
+/// - [`move_to`](StorageDriver::move_to), and [`concat`](StorageDriver::concat) of one file, keep the content type and what
+///   else the writer of an object said of it, up to [`S3Config::copy_threshold`]. A larger file is put together anew, without.
+/// - A version is the object's ETag with an id of the write that made it. What other tools write has no such id: the same
+///   bytes of theirs are the same version.
 /// - [`sweep`](StorageDriver::sweep) must be told a time that is longer than any request can take; an hour is plenty.
 /// - Rules of the bucket that abort multipart uploads end uncommitted files. Cloudflare R2 does so after 7 days unless told
 ///   otherwise.
