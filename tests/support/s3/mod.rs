@@ -155,6 +155,11 @@ impl S3Server {
         lock(&self.0.engine).ahead += delta(time);
     }
 
+    /// Sets the server's clock back, so that all it stores from now on is old at once. Signatures are good for 15 minutes.
+    pub fn set_back(&self, time: Duration) {
+        lock(&self.0.engine).ahead -= delta(time);
+    }
+
     /// Makes all that is stored older. The clock stays.
     pub fn age(&self, time: Duration) {
         self.age_when(time, |_| true);
