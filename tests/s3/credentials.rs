@@ -1,9 +1,12 @@
 //! Where credentials come from, and what is said at the start when they, or the bucket, are not there: told to the program as
 //! its users tell it, by its environment.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::extract::Request;
@@ -20,9 +23,11 @@ use crate::support::tls::TlsFront;
 const SECRET: &str = "temporary-hush";
 const SESSION: &str = "session-hush";
 
-/// The services of a cloud that hand out the same temporary key: STS, and the metadata of an instance and a container.
+/// The services of a cloud that all hand out one temporary key: STS, and the metadata of an instance and a container.
 struct Cloud {
     address: SocketAddr,
+    /// The number of the key.
+    key: Arc<AtomicUsize>,
     _task: JoinSet<()>,
 }
 
@@ -31,16 +36,20 @@ impl Cloud {
         let socket = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = socket.local_addr().unwrap();
         let mut task = JoinSet::new();
-        let router = Router::new().fallback(async |request: Request| match answer(&request) {
-            Some(answer) => (StatusCode::OK, answer),
-            None => (StatusCode::NOT_FOUND, "no such thing".to_owned()),
+        let key = Arc::<AtomicUsize>::default();
+        let current = Arc::clone(&key);
+        let router = Router::new().fallback(async move |request: Request| {
+            match answer(&request, current.load(Ordering::SeqCst)) {
+                Some(answer) => (StatusCode::OK, answer),
+                None => (StatusCode::NOT_FOUND, "no such thing".to_owned()),
+            }
         });
         task.spawn(async move { axum::serve(socket, router).await.unwrap() });
-        Self { address, _task: task }
+        Self { address, key, _task: task }
     }
 }
 
-fn answer(request: &Request) -> Option<String> {
+fn answer(request: &Request, key: usize) -> Option<String> {
     let header = |name: &str| request.headers().get(name).map_or("", |value| value.to_str().unwrap());
     let query: Vec<_> =
         url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).into_owned().collect();
@@ -48,7 +57,7 @@ fn answer(request: &Request) -> Option<String> {
     // Soon enough out of date that each request wants a new one.
     let expiration = (chrono::Utc::now() + chrono::TimeDelta::minutes(1)).to_rfc3339();
     let json = serde_json::json!({
-        "AccessKeyId": "temporary", "SecretAccessKey": SECRET, "Token": SESSION, "Expiration": expiration,
+        "AccessKeyId": format!("temporary-{key}"), "SecretAccessKey": SECRET, "Token": SESSION, "Expiration": expiration,
     })
     .to_string();
     let on_instance = header("x-aws-ec2-metadata-token") == "instance";
@@ -66,13 +75,18 @@ fn answer(request: &Request) -> Option<String> {
         {
             Some(format!(
                 "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>\
-                 <AccessKeyId>temporary</AccessKeyId><SecretAccessKey>{SECRET}</SecretAccessKey>\
+                 <AccessKeyId>temporary-{key}</AccessKeyId><SecretAccessKey>{SECRET}</SecretAccessKey>\
                  <SessionToken>{SESSION}</SessionToken><Expiration>{expiration}</Expiration>\
                  </Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>"
             ))
         }
         _ => None,
     }
+}
+
+/// The temporary key of this number, and no other.
+fn keys(number: usize) -> BTreeMap<String, Secret> {
+    [(format!("temporary-{number}"), Secret { secret: SECRET.into(), token: Some(SESSION.into()) })].into()
 }
 
 /// The program over a bucket, on a free port, in this environment; with what more the store's URL says.
@@ -85,8 +99,7 @@ fn serve(listener: &Listener, more: &str, environment: &[(&str, &str)]) -> Comma
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_way_to_be_told_credentials_works_and_none_tells_them() {
-    let keys = [("temporary".to_owned(), Secret { secret: SECRET.into(), token: Some(SESSION.into()) })];
-    let server = S3Server::new(Config { keys: keys.into(), ..Config::aws() });
+    let server = S3Server::new(Config { keys: keys(0), ..Config::aws() });
     let (listener, cloud) = (server.listen().await.unwrap(), Cloud::start().await);
     let front = TlsFront::of(cloud.address).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
@@ -99,7 +112,7 @@ async fn each_way_to_be_told_credentials_works_and_none_tells_them() {
     let (metadata, sts) = (format!("http://{}", cloud.address), format!("{}/sts", front.url()));
     let pod = format!("{metadata}/pod");
     for environment in [
-        &[("AWS_ACCESS_KEY_ID", "temporary"), ("AWS_SECRET_ACCESS_KEY", SECRET), ("AWS_SESSION_TOKEN", SESSION)][..],
+        &[("AWS_ACCESS_KEY_ID", "temporary-0"), ("AWS_SECRET_ACCESS_KEY", SECRET), ("AWS_SESSION_TOKEN", SESSION)][..],
         &[
             ("AWS_WEB_IDENTITY_TOKEN_FILE", &web_token),
             ("AWS_ROLE_ARN", "arn:aws:iam::1:role/r"),
@@ -121,6 +134,21 @@ async fn each_way_to_be_told_credentials_works_and_none_tells_them() {
         assert!(!stdout.contains("hush") && !stderr.contains("hush"), "{environment:?}: {stderr}");
     }
     assert!(server.record().iter().all(|entry| entry.call.refused.is_none()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials_that_run_out_are_renewed() {
+    let server = S3Server::new(Config { keys: keys(0), ..Config::aws() });
+    let (listener, cloud) = (server.listen().await.unwrap(), Cloud::start().await);
+    let metadata = format!("http://{}", cloud.address);
+    let program = Server::run(serve(&listener, "", &[("AWS_METADATA_ENDPOINT", &metadata)]));
+    let mut client = program.client();
+    let upload = client.create(2000, &data(1000)).unwrap();
+    cloud.key.store(1, Ordering::SeqCst);
+    server.reconfigure(|config| config.keys = keys(1));
+    // The old key may be used for a moment.
+    let goes_on = (0..2000).any(|_| client.patch(&upload, 1000, &data(1000)).is_ok_and(|answer| answer.status == 204));
+    assert!(goes_on, "the new key was never asked for");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
