@@ -165,7 +165,7 @@ async fn what_is_missing_or_wrong_is_said_at_the_start_without_a_secret() {
     let cases: Vec<(Command, Vec<&str>)> = vec![
         (serve(&listener, "", &wrong), vec!["permission denied", "SignatureDoesNotMatch"]),
         (serve(&listener, "", &unknown), vec!["permission denied", "InvalidAccessKeyId"]),
-        (serve(&listener, "", &keys[..1]), vec!["SecretAccessKey"]),
+        (serve(&listener, "", &keys[..1]), vec!["credentials", "SecretAccessKey"]),
         (serve(&listener, "", &[("AWS_METADATA_ENDPOINT", &nowhere)]), vec!["no credentials", &nowhere]),
         (serve(&listener, "", &no_file), vec!["no credentials", "/no/such/token"]),
         (elsewhere(&format!("s3://other?endpoint={}", listener.url()), &keys), vec!["s3://other", "NoSuchBucket"]),

@@ -80,7 +80,7 @@ impl Client {
     /// A configuration that can't be honoured.
     pub(super) fn new(config: &S3Config) -> Result<Self, InvalidS3Config> {
         config.check()?;
-        let invalid = |cause: object_store::Error| InvalidS3Config::new("client", cause.to_string());
+        let invalid = |parameter| move |cause: object_store::Error| InvalidS3Config::new(parameter, cause.to_string());
         let connector = match &config.connector {
             Some(connector) => Arc::clone(connector),
             None => {
@@ -97,7 +97,7 @@ impl Client {
         if let Some(agent) = config.user_agent.as_deref().and_then(|agent| HeaderValue::from_str(agent).ok()) {
             options = options.with_user_agent(agent);
         }
-        let http = connector.connect(&options).map_err(invalid)?;
+        let http = connector.connect(&options).map_err(invalid("client"))?;
         let region = config.signing_region();
         let store = |url: String| {
             credentials(config)
@@ -110,7 +110,7 @@ impl Client {
                 .with_virtual_hosted_style_request(true)
                 .with_endpoint(url)
                 .build()
-                .map_err(invalid)
+                .map_err(invalid("credentials"))
         };
         let sign_payload = bucket_url.starts_with("http:");
         let public_url = config.bucket_url(config.public_endpoint.as_deref().or(config.endpoint.as_deref()))?;
