@@ -1,12 +1,17 @@
 //! Buckets where not everything is allowed.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use futures::TryStreamExt;
 use holdall::drivers::S3Driver;
 use holdall::{ErrorKind, StorageDriver, UrlOptions, WalkOptions, WriteOptions};
 use http::Method;
+use http_body_util::Full;
 
 use super::{KIB, data, open, path, scaled, small, stream};
 use crate::support::s3::{Call, Code, Config, Failure, Op, Outcome, Rule, S3Server};
+use crate::tus::{Rig, patch, tus};
 
 /// From now on what the test says of requests is refused, as a policy refuses it.
 fn deny(server: &S3Server, denied: impl Fn(&Call) -> bool + Send + 'static) {
@@ -51,6 +56,23 @@ async fn a_bucket_that_may_only_be_read_is_read() {
     }
     assert!(driver.get_content(&file).await.unwrap() == all);
     assert_eq!(server.keys(), before);
+}
+
+#[tokio::test]
+async fn finished_uploads_are_served_from_a_bucket_that_may_only_be_read() {
+    let server = scaled(Config::aws());
+    let writer = Rig::over(Arc::new(open(small(&server)).await));
+    let url = writer.create(7).await;
+    let finished = writer.send(patch(&url, 0).body(Full::from("content")).unwrap()).await;
+    assert_eq!(finished.status, 204);
+    deny(&server, Call::writes);
+    let reader = Rig::over(Arc::new(open(small(&server)).await));
+    let download = reader.send(tus("GET", &url).body(Full::<Bytes>::default()).unwrap()).await;
+    assert_eq!((download.status.as_u16(), &*download.body), (200, &b"content"[..]));
+    assert_eq!(reader.offset(&url).await, 7);
+    let creation = tus("POST", "/files/").header("upload-length", 7).body(Full::<Bytes>::default()).unwrap();
+    let refused = reader.send(creation).await;
+    assert_eq!(refused.status, 500, "the server's own matter: {refused:?}");
 }
 
 #[tokio::test]
