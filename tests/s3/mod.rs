@@ -16,6 +16,7 @@ mod memory;
 mod operations;
 mod parameters;
 mod permissions;
+mod probe;
 mod puts;
 mod reads;
 mod urls;

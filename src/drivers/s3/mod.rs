@@ -103,7 +103,7 @@ impl S3Driver {
         let invalid = |cause: InvalidS3Config| Error::new(ErrorKind::UnsupportedMethod).with_source(cause);
         let at = |error: Error| error.at(NAME, &StoragePath::root());
         let client = client::Client::new(&config).map_err(invalid).map_err(at)?;
-        let found = probe::probe(&client, &Keys::new(&config.root)).await.map_err(at)?;
+        let found = probe::probe(&client, &Keys::new(&config.root), config.max_retries).await.map_err(at)?;
         tracing::debug!(?found, "tried the engine");
         Ok(Self { store: Arc::new(Store::new(client, config, found)) })
     }

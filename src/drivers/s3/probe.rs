@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::head::ETag;
 use super::keys::{Id, Keys};
 use super::store::{Found, random};
-use super::transport::Again;
+use super::transport::{Again, Backoff};
 use crate::error::{Error, Result};
 
 /// An ETag that no object has.
@@ -13,7 +13,7 @@ const NO_ETAG: &str = "00000000000000000000000000000000";
 
 /// Tries conditions, copies and the end of an upload on an object of its own. Where nothing may be written, nothing is
 /// promised.
-pub(super) async fn probe(client: &Client, keys: &Keys) -> Result<Found> {
+pub(super) async fn probe(client: &Client, keys: &Keys, max_retries: u32) -> Result<Found> {
     let nothing = Found { conditional_put: false, conditional_delete: false, honest_complete: false, copies: false };
     let id = random()?;
     let key = keys.probe(id);
@@ -28,11 +28,11 @@ pub(super) async fn probe(client: &Client, keys: &Keys) -> Result<Found> {
     };
     // Who may not list is not told what is not there.
     let found = match client.head(&keys.probe(random()?)).await {
-        Ok(_) => try_out(client, &key, id, &etag, nothing, body).await,
+        Ok(_) => try_out(client, &key, id, &etag, nothing, max_retries, body).await,
         Err(failure) => Err(failure),
     };
     let deleted = client.delete(&key, Cond::Any).await;
-    deleted.and(found).map_err(|failure| {
+    found.and_then(|found| deleted.map(|()| found)).map_err(|failure| {
         let denied = failure.is_denied();
         let error = Error::from(failure);
         let detail =
@@ -47,6 +47,7 @@ async fn try_out(
     id: Id,
     etag: &str,
     mut found: Found,
+    max_retries: u32,
     body: impl Fn() -> object_store::PutPayload,
 ) -> std::result::Result<Found, Failure> {
     let refuses = |tried: std::result::Result<Box<str>, Failure>| match tried {
@@ -59,7 +60,9 @@ async fn try_out(
     let unknown = absent.as_ref().is_err_and(Failure::is_not_implemented);
     found.conditional_put = refuses(absent)?
         && refuses(client.put(key, body(), Cond::Is(NO_ETAG), None, Again::Always).await)?
-        && client.put(key, body(), Cond::Is(etag), None, Again::Always).await.is_ok();
+        && (!refuses(client.put(key, body(), Cond::Is(etag), None, Again::Always).await)?
+            // A try that got no answer was done, where the object is another one since.
+            || client.head(key).await?.is_some_and(|object| *object.etag != *etag));
     if unknown {
         client.without_conditions();
     }
@@ -67,7 +70,7 @@ async fn try_out(
     let deleted = client.delete(key, Cond::Is(NO_ETAG)).await;
     found.conditional_delete = match deleted {
         Err(failure) if failure.is_precondition() => client.head(key).await?.is_some(),
-        Err(failure) if failure.is_denied() || failure.is_lost() => return Err(failure),
+        Err(failure) if failure.is_denied() || is_passing(&failure) => return Err(failure),
         _ => false,
     };
     if client.head(key).await?.is_none() {
@@ -76,20 +79,42 @@ async fn try_out(
     // A Complete after an Abort must fail, also where an object is there.
     let etag = client.head(key).await?.map(|object| object.etag).unwrap_or_default();
     let upload = client.create_upload(key, id).await?;
-    let copied = client.copy_part(key, &upload, 1, (key, &etag), None).await;
-    found.copies = copied.is_ok();
+    let copied = persist(max_retries, || client.copy_part(key, &upload, 1, (key, &etag), None)).await;
     let part = match copied {
-        Ok(part) => part,
-        Err(failure) if failure.is_lost() || failure.is_not_begun() => {
-            client.abort(key, &upload).await?;
-            return Err(failure);
+        Ok(part) => Ok((1, part)),
+        Err(failure) if is_passing(&failure) => Err(failure),
+        Err(_) => {
+            let sent = persist(max_retries, || client.upload_part(key, &upload, 2, body())).await;
+            sent.map(|part| (2, part))
         }
-        Err(_) => client.upload_part(key, &upload, 2, body()).await?,
     };
     client.abort(key, &upload).await?;
-    let number = if found.copies { 1 } else { 2 };
+    let (number, part) = part?;
+    found.copies = number == 1;
     let part = ETag::new(&part);
-    let completed = client.complete(key, &upload, std::iter::once((number, part.text())), Cond::Any).await;
-    found.honest_complete = completed.is_err();
+    let complete = || client.complete(key, &upload, std::iter::once((number, part.text())), Cond::Any);
+    found.honest_complete = match persist(max_retries, complete).await {
+        Err(failure) if is_passing(&failure) => return Err(failure),
+        completed => completed.is_err(),
+    };
     Ok(found)
+}
+
+/// Whether it says nothing of what the engine can do.
+fn is_passing(failure: &Failure) -> bool {
+    failure.is_lost() || failure.is_not_begun()
+}
+
+/// Sends a request until it is answered.
+async fn persist<T, F>(max_retries: u32, request: impl Fn() -> F) -> std::result::Result<T, Failure>
+where
+    F: Future<Output = std::result::Result<T, Failure>>,
+{
+    let mut pause = Backoff::new(max_retries);
+    loop {
+        match request().await {
+            Err(failure) if is_passing(&failure) && pause.wait().await => {}
+            answer => return answer,
+        }
+    }
 }
