@@ -9,13 +9,14 @@ use crate::drivers::InMemoryDriver;
 #[cfg(feature = "filesystem")]
 use crate::drivers::{Durability, FilesystemDriver};
 #[cfg(feature = "s3")]
-use crate::drivers::{S3Config, S3Driver};
+use crate::drivers::{InvalidS3Config, S3Config, S3Driver};
 use crate::{Error, ErrorKind, Result, StorageDriver};
 
 /// Opens the store that a URL names; see [`StoreUrl`].
 ///
 /// # Errors
-/// As [`StoreUrl::parse`], with [`InvalidPath`](ErrorKind::InvalidPath), and as [`StoreUrl::open`].
+/// As [`StoreUrl::parse`], with [`InvalidPath`](ErrorKind::InvalidPath), and as [`StoreUrl::open`]. A configuration that the
+/// driver can't honour is as in the driver's own `open`.
 ///
 /// # Example
 /// ```
@@ -45,30 +46,43 @@ pub async fn open(url: &str) -> Result<Arc<dyn StorageDriver>> {
 /// | `endpoint`, `region` and others | `s3` | see `S3Config::from_url`; credentials come from the environment |
 ///
 /// Anything else is refused by name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct StoreUrl(Location);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Location {
     #[cfg(feature = "filesystem")]
     File {
         root: PathBuf,
         durability: Option<Durability>,
     },
-    /// A URL that `S3Config` takes.
+    /// A URL, and what it says.
     #[cfg(feature = "s3")]
-    S3(String),
+    S3(String, Box<S3Config>),
     Memory,
 }
 
 /// Why a text is not the URL of a store, or a parameter not one of its own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidStoreUrl(String);
+#[error(transparent)]
+pub struct InvalidStoreUrl(Invalid);
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum Invalid {
+    #[error("{0}")]
+    Url(String),
+    #[cfg(feature = "s3")]
+    #[error(transparent)]
+    S3(InvalidS3Config),
+}
 
 impl From<InvalidStoreUrl> for Error {
     fn from(source: InvalidStoreUrl) -> Self {
-        Self::new(ErrorKind::InvalidPath).with_source(source)
+        match source.0 {
+            #[cfg(feature = "s3")]
+            Invalid::S3(invalid) => invalid.into(),
+            Invalid::Url(_) => Self::new(ErrorKind::InvalidPath).with_source(source),
+        }
     }
 }
 
@@ -116,11 +130,11 @@ impl StoreUrl {
             #[cfg(feature = "filesystem")]
             (Location::File { .. }, _) => Err(invalid(format!("a store in files has no parameter {name}={value}"))),
             #[cfg(feature = "s3")]
-            (Location::S3(_), "durability") => {
+            (Location::S3(..), "durability") => {
                 Err(invalid("a store in S3 has no durability to choose: every acknowledged byte is durable"))
             }
             #[cfg(feature = "s3")]
-            (Location::S3(url), _) => {
+            (Location::S3(url, _), _) => {
                 let target = if url.contains('?') { url.clone() } else { format!("{url}?") };
                 let start = target.find('?').map_or(target.len(), |mark| mark + 1);
                 s3(url::form_urlencoded::Serializer::for_suffix(target, start).append_pair(name, value).finish())
@@ -142,10 +156,7 @@ impl StoreUrl {
                 Ok(Arc::new(driver.open()?))
             }
             #[cfg(feature = "s3")]
-            Location::S3(url) => {
-                let config = S3Config::from_url(url).map_err(|error| Error::from(invalid(error.to_string())))?;
-                Ok(Arc::new(S3Driver::open(config).await?))
-            }
+            Location::S3(_, config) => Ok(Arc::new(S3Driver::open(S3Config::clone(config)).await?)),
             Location::Memory => Ok(Arc::new(InMemoryDriver::new())),
         }
     }
@@ -163,8 +174,8 @@ fn file(_: PathBuf) -> Result<Location, InvalidStoreUrl> {
 
 #[cfg(feature = "s3")]
 fn s3(url: String) -> Result<Location, InvalidStoreUrl> {
-    S3Config::from_url(&url).map_err(|error| invalid(error.to_string()))?;
-    Ok(Location::S3(url))
+    let config = S3Config::from_url(&url).map_err(|invalid| InvalidStoreUrl(Invalid::S3(invalid)))?;
+    Ok(Location::S3(url, Box::new(config)))
 }
 
 #[cfg(not(feature = "s3"))]
@@ -197,7 +208,7 @@ fn is_scheme(text: &str) -> bool {
 }
 
 fn invalid(reason: impl Into<String>) -> InvalidStoreUrl {
-    InvalidStoreUrl(reason.into())
+    InvalidStoreUrl(Invalid::Url(reason.into()))
 }
 
 #[cfg(test)]
@@ -255,13 +266,26 @@ mod tests {
         let store = store.with_parameter("endpoint", "http://127.0.0.1:9000").unwrap();
         let store = store.with_parameter("region", "eu-west-1").unwrap();
         let whole = "s3://bucket/a/b?endpoint=http%3A%2F%2F127.0.0.1%3A9000&region=eu-west-1";
-        assert_eq!(store, StoreUrl::parse(whole).unwrap());
+        assert_eq!(format!("{store:?}"), format!("{:?}", StoreUrl::parse(whole).unwrap()));
         assert!(store.clone().with_parameter("region", "eu-west-2").unwrap_err().to_string().contains("twice"));
         assert!(store.clone().with_parameter("colour", "red").unwrap_err().to_string().contains("colour"));
         assert!(store.with_parameter("durability", "none").unwrap_err().to_string().contains("no durability"));
         assert!(refusal("s3://bucket?durability=none").contains("durability"));
         for url in ["s3://id:hush@bucket", "s3://bucket?accesskey=id&secretkey=hush"] {
             assert!(!refusal(url).contains("hush"), "{}", refusal(url));
+        }
+    }
+
+    #[cfg(feature = "s3")]
+    #[tokio::test]
+    async fn a_configuration_that_can_t_be_honoured_is_the_same_error_from_a_url_and_from_the_driver() {
+        let by_url = open("s3://bucket?chunksize=1024").await.unwrap_err();
+        let by_driver = S3Driver::open(S3Config::new("bucket").part_size(1024)).await.unwrap_err();
+        for (error, parameter) in [(by_url, "chunksize"), (by_driver, "part_size")] {
+            assert_eq!(error.kind(), ErrorKind::UnsupportedMethod, "{error:?}");
+            let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<InvalidS3Config>());
+            assert_eq!(source.unwrap().parameter(), parameter);
+            assert!(source.unwrap().to_string().contains("1024"), "{error:?}");
         }
     }
 }

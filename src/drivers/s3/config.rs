@@ -1,11 +1,14 @@
 //! How to reach a bucket, and the knobs.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::client::HttpConnector;
 use url::Url;
+
+use crate::error::{Error, ErrorKind};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -129,10 +132,33 @@ impl InvalidS3Config {
         Self { parameter: parameter.into(), reason: reason.into() }
     }
 
-    /// The name of the parameter that is at fault.
+    /// The name of the parameter that is at fault, as it was written.
     pub fn parameter(&self) -> &str {
         &self.parameter
     }
+
+    /// The same, of a parameter by another name.
+    pub(super) fn of(self, parameter: &str) -> Self {
+        Self { parameter: parameter.into(), ..self }
+    }
+}
+
+impl From<InvalidS3Config> for Error {
+    fn from(source: InvalidS3Config) -> Self {
+        Self::new(ErrorKind::UnsupportedMethod).with_source(source)
+    }
+}
+
+fn within(parameter: &str, value: u64, allowed: RangeInclusive<u64>) -> Result<(), InvalidS3Config> {
+    if allowed.contains(&value) {
+        return Ok(());
+    }
+    let (least, most) = allowed.into_inner();
+    let reason = match most {
+        u64::MAX => format!("it is {value}, and must be at least {least}"),
+        _ => format!("it is {value}, and must lie between {least} and {most}"),
+    };
+    Err(InvalidS3Config::new(parameter, reason))
 }
 
 impl S3Config {
@@ -291,7 +317,7 @@ impl S3Config {
     }
 
     /// The most bytes that one request copies within S3, where a copy is made of several; 256 MiB by default, between
-    /// 5 MiB and 5 GiB.
+    /// twice [`min_part_size`](Self::min_part_size) and 5 GiB.
     pub fn copy_part_size(self, size: u64) -> Self {
         Self { copy_part_size: size, ..self }
     }
@@ -362,26 +388,18 @@ impl S3Config {
         if self.accelerate && self.path_style == Some(true) {
             return fail("accelerate", "acceleration can't go with path style");
         }
-        if self.min_part_size == 0 || self.part_size < self.min_part_size || self.part_size > S3_MAX_PART {
-            return fail("part_size", "it must lie between min_part_size (at least 1) and 5 GiB");
-        }
-        if self.memory_budget < self.part_size {
-            return fail("memory_budget", "it must hold at least one part");
-        }
-        if self.inline_limit > self.part_size.min(MIB) {
-            return fail("inline_limit", "it must not be over part_size, nor over 1 MiB");
-        }
-        if self.concurrency == 0 || self.copy_concurrency == 0 {
-            return fail("concurrency", "it must be at least 1");
-        }
-        if self.copy_part_size < self.min_part_size * 2 || self.copy_part_size > S3_MAX_PART {
-            return fail("copy_part_size", "it must lie between twice min_part_size and 5 GiB");
-        }
-        if self.copy_threshold > S3_MAX_PART {
-            return fail("copy_threshold", "S3 copies at most 5 GiB by one request");
-        }
-        if self.timeout.is_zero() || self.checkpoint_interval.is_zero() {
-            return fail("timeout", "times must not be zero");
+        within("min_part_size", self.min_part_size, 1..=S3_MAX_PART)?;
+        within("part_size", self.part_size, self.min_part_size..=S3_MAX_PART)?;
+        within("memory_budget", self.memory_budget, self.part_size..=u64::MAX)?;
+        within("inline_limit", self.inline_limit, 0..=self.part_size.min(MIB))?;
+        within("concurrency", self.concurrency as u64, 1..=u64::MAX)?;
+        within("copy_concurrency", self.copy_concurrency as u64, 1..=u64::MAX)?;
+        within("copy_part_size", self.copy_part_size, self.min_part_size * 2..=S3_MAX_PART)?;
+        within("copy_threshold", self.copy_threshold, 0..=S3_MAX_PART)?;
+        for (name, time) in [("timeout", self.timeout), ("checkpoint_interval", self.checkpoint_interval)] {
+            if time.is_zero() {
+                return fail(name, "it must not be zero");
+            }
         }
         for (name, value) in
             [("storage_class", &self.storage_class), ("acl", &self.acl), ("user_agent", &self.user_agent)]
@@ -396,7 +414,9 @@ impl S3Config {
             return fail("encryption", "the key id can't be sent in a header");
         }
         self.bucket_url(self.endpoint.as_deref())?;
-        self.bucket_url(self.public_endpoint.as_deref())?;
+        if self.public_endpoint.is_some() {
+            self.bucket_url(self.public_endpoint.as_deref()).map_err(|invalid| invalid.of("public_endpoint"))?;
+        }
         Ok(())
     }
 
@@ -462,9 +482,16 @@ mod tests {
         assert_eq!(refused(S3Config::new("a/b")), "bucket");
         assert_eq!(refused(good.clone().root("a/../b")), "root");
         assert_eq!(refused(good.clone().root("~segment")), "root");
+        assert_eq!(refused(good.clone().min_part_size(0)), "min_part_size");
         assert_eq!(refused(good.clone().part_size(1)), "part_size");
         assert_eq!(refused(good.clone().memory_budget(1)), "memory_budget");
+        assert_eq!(refused(good.clone().inline_limit(MIB + 1)), "inline_limit");
         assert_eq!(refused(good.clone().concurrency(0)), "concurrency");
+        assert_eq!(refused(good.clone().copy_concurrency(0)), "copy_concurrency");
+        assert_eq!(refused(good.clone().copy_part_size(S3_MIN_PART)), "copy_part_size");
+        assert_eq!(refused(good.clone().timeout(Duration::ZERO)), "timeout");
+        assert_eq!(refused(good.clone().checkpoint_interval(Duration::ZERO)), "checkpoint_interval");
+        assert_eq!(refused(good.clone().public_endpoint("ftp://h")), "public_endpoint");
         assert_eq!(refused(good.clone().copy_threshold(u64::MAX)), "copy_threshold");
         assert_eq!(refused(good.clone().endpoint("ftp://h")), "endpoint");
         assert_eq!(refused(good.clone().endpoint("http://user:secret@h")), "endpoint");
@@ -472,6 +499,20 @@ mod tests {
         assert_eq!(refused(good.clone().endpoint("http://h").accelerate(true)), "endpoint");
         assert_eq!(refused(good.clone().acl("a\nb")), "acl");
         assert_eq!(refused(good.accelerate(true).path_style(true)), "accelerate");
+    }
+
+    #[test]
+    fn what_is_out_of_its_range_is_told_with_it() {
+        let told = |config: S3Config| config.check().unwrap_err().to_string();
+        let good = S3Config::new("b");
+        assert_eq!(
+            told(good.clone().part_size(7)),
+            "S3 configuration: part_size: it is 7, and must lie between 5242880 and 5368709120"
+        );
+        assert_eq!(
+            told(good.memory_budget(7)),
+            "S3 configuration: memory_budget: it is 7, and must be at least 8388608"
+        );
     }
 
     #[test]

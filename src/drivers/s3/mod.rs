@@ -100,9 +100,8 @@ impl S3Driver {
     /// A bucket that may only be read is no error: nothing can be written then. Where objects may be put, they must also be
     /// listed, read and deleted, and uploads of parts made and aborted.
     pub async fn open(config: S3Config) -> Result<Self> {
-        let invalid = |cause: InvalidS3Config| Error::new(ErrorKind::UnsupportedMethod).with_source(cause);
         let at = |error: Error| error.at(NAME, &StoragePath::root());
-        let client = client::Client::new(&config).map_err(invalid).map_err(at)?;
+        let client = client::Client::new(&config).map_err(Error::from).map_err(at)?;
         let found = probe::probe(&client, &Keys::new(&config.root), config.max_retries).await.map_err(at)?;
         tracing::debug!(?found, "tried the engine");
         Ok(Self { store: Arc::new(Store::new(client, config, found)) })

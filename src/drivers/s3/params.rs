@@ -32,14 +32,13 @@ impl S3Config {
                 return Err(InvalidS3Config::new(&**name, reason));
             }
         }
-        let pairs: Vec<_> = pairs.iter().map(|(name, value)| (parameter(name), &**value)).collect();
         for (at, (name, value)) in pairs.iter().enumerate() {
-            if pairs.iter().take(at).any(|(earlier, before)| earlier == name && before != value) {
-                return Err(InvalidS3Config::new(*name, "it is given twice, and not the same"));
+            if pairs.iter().take(at).any(|(earlier, before)| field(earlier) == field(name) && before != value) {
+                return Err(InvalidS3Config::new(&**name, "it is given twice, and not the same"));
             }
         }
-        config.set_all(pairs.into_iter())?;
-        config.check()?;
+        let set = config.set_all(pairs.iter().map(|(name, value)| (parameter(name), &**value)));
+        set.map_err(|invalid| as_written(invalid, pairs.iter().map(|(name, _)| &**name)))?;
         Ok(config)
     }
 
@@ -69,8 +68,8 @@ impl S3Config {
     {
         let parameters: Vec<(N, V)> = parameters.into_iter().collect();
         let mut config = Self::new("");
-        config.set_all(parameters.iter().map(|(name, value)| (name.as_ref(), value.as_ref())))?;
-        config.check()?;
+        let set = config.set_all(parameters.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
+        set.map_err(|invalid| as_written(invalid, parameters.iter().map(|(name, _)| name.as_ref())))?;
         Ok(config)
     }
 
@@ -131,7 +130,7 @@ impl S3Config {
             ));
         }
         self.memory_budget = self.memory_budget.max(self.part_size.saturating_mul(2));
-        Ok(())
+        self.check()
     }
 }
 
@@ -149,6 +148,33 @@ fn parameter(name: &str) -> &str {
         "endpoint" => "regionendpoint",
         "publicendpoint" => "redirectendpoint",
         name => name,
+    }
+}
+
+/// What of the configuration a parameter sets.
+fn field(name: &str) -> &str {
+    match name {
+        "regionendpoint" => "endpoint",
+        "redirectendpoint" | "publicendpoint" => "public_endpoint",
+        "chunksize" => "part_size",
+        "multipartcopychunksize" => "copy_part_size",
+        "multipartcopymaxconcurrency" => "copy_concurrency",
+        "multipartcopythresholdsize" => "copy_threshold",
+        "rootdirectory" => "root",
+        "storageclass" => "storage_class",
+        "objectacl" => "acl",
+        "useragent" => "user_agent",
+        "usedualstack" => "dual_stack",
+        "keyid" => "encryption",
+        name => name,
+    }
+}
+
+/// The error by the name that was written, of these.
+fn as_written<'a>(invalid: InvalidS3Config, mut names: impl Iterator<Item = &'a str>) -> InvalidS3Config {
+    match names.find(|name| field(name) == invalid.parameter()) {
+        Some(name) => invalid.of(name),
+        None => invalid,
     }
 }
 
@@ -215,14 +241,26 @@ mod tests {
         };
         assert_eq!(refused("loglevel", "debug"), "loglevel");
         assert_eq!(refused("chunksize", "10MB"), "chunksize");
-        assert_eq!(refused("chunksize", "1024"), "part_size");
+        for (name, value) in [
+            ("chunksize", "1024"),
+            ("multipartcopychunksize", "5242880"),
+            ("multipartcopymaxconcurrency", "0"),
+            ("multipartcopythresholdsize", "5368709121"),
+            ("storageclass", "a\nb"),
+            ("objectacl", "a\nb"),
+            ("useragent", "a\nb"),
+            ("regionendpoint", "ftp://h"),
+            ("redirectendpoint", "ftp://h"),
+        ] {
+            assert_eq!(refused(name, value), name);
+        }
         assert_eq!(refused("encrypt", "yes"), "encrypt");
         assert_eq!(refused("keyid", "key"), "keyid");
         assert_eq!(refused("accesskey", "id"), "secretkey");
         assert_eq!(refused("secretkey", "hush"), "accesskey");
         assert_eq!(refused("sessiontoken", "hush"), "accesskey");
         assert_eq!(refused("secure", "false"), "secure");
-        assert_eq!(refused("rootdirectory", "a b"), "root");
+        assert_eq!(refused("rootdirectory", "a b"), "rootdirectory");
         assert_eq!(S3Config::from_parameters([("region", "x")]).unwrap_err().parameter(), "bucket");
     }
 
@@ -241,5 +279,10 @@ mod tests {
         assert_eq!(refused("s3://b?rootdirectory=x"), "rootdirectory");
         assert_eq!(refused("s3://b?nonsense=1"), "nonsense");
         assert_eq!(refused("s3://b?region=x&region=y"), "region");
+        assert_eq!(refused("s3://b?regionendpoint=x&endpoint=y"), "endpoint");
+        assert_eq!(refused("s3://b?endpoint=ftp://h"), "endpoint");
+        assert_eq!(refused("s3://b?regionendpoint=ftp://h"), "regionendpoint");
+        assert_eq!(refused("s3://b?publicendpoint=ftp://h"), "publicendpoint");
+        assert_eq!(refused("s3://b?chunksize=1024"), "chunksize");
     }
 }
