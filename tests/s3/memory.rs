@@ -32,3 +32,12 @@ async fn writers_that_share_room_for_one_part_all_end() {
     tokio::time::timeout(Duration::from_secs(120), join_all(writers)).await.expect("none waits for ever");
     assert_eq!(server.keys().len(), 12, "{:?}", server.keys());
 }
+
+#[tokio::test]
+async fn what_a_stream_may_hold_counts_the_tail_that_was_kept_for_it() {
+    let server = S3Server::new(Config::aws());
+    for (cache, tail) in [(0, 0), (10 * KIB, 10 * KIB), (64 * MIB, 10 * MIB)] {
+        let driver = open(config(&server).memory_budget(20 * MIB).head_cache(cache)).await;
+        assert_eq!(driver.capabilities().max_stream_memory, 20 * MIB + tail + 256 * KIB);
+    }
+}

@@ -1,9 +1,9 @@
 //! What an engine is found to do when it is opened, with a fault at any request of that.
 
 use holdall::drivers::S3Driver;
-use holdall::{Capabilities, StorageDriver};
+use holdall::{Capabilities, Completion, StorageDriver, WriteOptions};
 
-use super::{open, scaled, small};
+use super::{open, path, scaled, small, stream};
 use crate::support::s3::{Code, Config, Failure, Op, Outcome, Rule, S3Server};
 
 fn engines() -> [Config; 7] {
@@ -111,5 +111,24 @@ async fn one_kind_of_request_that_always_fails_is_not_taken_for_one_that_the_eng
                 assert_eq!(server.uploads().len(), usize::from(op == Op::AbortMultipartUpload), "{op:?}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn where_conditions_are_ignored_no_head_is_taken_for_the_one_that_is_there() {
+    for engine in [Config::aws(), Config::garage()] {
+        let server = scaled(engine);
+        let (one, other) = (open(small(&server)).await, open(small(&server)).await);
+        let file = path("/file");
+        let on_commit = WriteOptions { completion: Completion::OnCommit, ..WriteOptions::default() };
+        one.write_stream(&file, 0, stream(b"abc"), on_commit).await.unwrap();
+        other.delete(&file).await.unwrap();
+        other.write_stream(&file, 0, stream(b"xyz"), on_commit).await.unwrap();
+        // Where they are honoured, this may be told that somebody came in between.
+        if one.write_stream(&file, 3, stream(b"!"), on_commit).await.is_err() {
+            one.write_stream(&file, 3, stream(b"!"), on_commit).await.unwrap();
+        }
+        one.commit(&file).await.unwrap();
+        assert_eq!(other.get_content(&file).await.unwrap(), "xyz!");
     }
 }

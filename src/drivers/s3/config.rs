@@ -300,13 +300,14 @@ impl S3Config {
     }
 
     /// How many bytes of parts all writes of the driver hold together; 128 MiB by default, at least one part. Each write
-    /// has 256 KiB beside it. A part is at most half of it, which bounds a file: 5,000 parts of 64 MiB are 312 GiB.
+    /// has 256 KiB beside it. Parts grow up to half of it, or stay at [`part_size`](Self::part_size) if that is more, which
+    /// bounds a file: 5,000 parts of 64 MiB are 312 GiB.
     pub fn memory_budget(self, budget: u64) -> Self {
         Self { memory_budget: budget, ..self }
     }
 
     /// How many bytes of heads and unfinished parts stay in memory between two appends; 64 MiB by default. What doesn't
-    /// fit is read back when it is needed; 0 keeps none.
+    /// fit is read back when it is needed; 0 keeps none. Where conditional writes are ignored none is kept.
     pub fn head_cache(self, bytes: u64) -> Self {
         Self { head_cache: bytes, ..self }
     }

@@ -66,7 +66,11 @@ const NAME: &str = "s3";
 /// # What is promised, and where
 /// [`open`](Self::open) tries the engine. Where conditional writes are honoured (AWS, MinIO, R2, versitygw), two writers on
 /// one path, also on two machines, never both succeed ([`Capabilities::exclusive_writers`]). Where they are ignored
-/// (Garage), there must be one writer to a path at a time.
+/// (Garage), there must be one writer to a path at a time, of which deleting and sweeping are two; and appends begin by reading
+/// what is there.
+///
+/// Nothing but one store should live below its root in the bucket: [`sweep`](StorageDriver::sweep) aborts all multipart uploads
+/// there that are idle, whoever began them.
 ///
 /// - [`put_content`](StorageDriver::put_content) onto an uncommitted file: the new object wins. The other writer learns it
 ///   by a `Conflict`, at the latest when it completes; what it acknowledged since then is hidden.
@@ -86,6 +90,11 @@ const NAME: &str = "s3";
 /// All writes of a driver share [`S3Config::memory_budget`]; each has 256 KiB beside it, and
 /// [`S3Config::head_cache`] keeps heads and tails between appends. Nothing goes to temporary files. The largest part that
 /// fits bounds the largest file.
+///
+/// A stream that stalls gives its share of the budget back to others that wait, if what it has can be recorded. With
+/// [`Completion::EndOfStream`](crate::Completion::EndOfStream), unless an uncommitted file is there, and with
+/// [`OnFailure::Discard`](crate::OnFailure::Discard) it can't: the share is held as long as the stream stalls, so whoever
+/// hands such streams in should end them after a while.
 #[derive(Clone)]
 pub struct S3Driver {
     store: Arc<Store>,
@@ -139,7 +148,11 @@ impl StorageDriver for S3Driver {
             server_side_concat: found.copies && !config.equal_parts,
             uncommitted: true,
             max_gap: config.max_gap,
-            max_stream_memory: config.memory_budget + write::FREE,
+            // The tail that was kept since the last append comes beside the budget.
+            max_stream_memory: config
+                .memory_budget
+                .saturating_add(config.head_cache.min(config.max_part_size()))
+                .saturating_add(write::FREE),
             ..Capabilities::minimal()
         }
     }

@@ -48,7 +48,8 @@ impl Store {
             client,
             keys: Keys::new(&config.root),
             plan: Plan::new(&config),
-            cache: Cache::new(config.head_cache),
+            // Without conditions nobody tells that a head is stale.
+            cache: Cache::new(if found.conditional_put { config.head_cache } else { 0 }),
             found,
             memory: Arc::new(Semaphore::new(kib)),
             config,
