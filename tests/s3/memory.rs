@@ -6,7 +6,7 @@ use futures::future::join_all;
 use holdall::{Completion, StorageDriver, WriteOptions};
 
 use super::{KIB, MIB, config, data, open, path, stream};
-use crate::support::s3::{Config, S3Server};
+use crate::support::s3::{Config, Op, Outcome, S3Server};
 
 #[tokio::test]
 async fn writers_that_share_room_for_one_part_all_end() {
@@ -39,5 +39,27 @@ async fn what_a_stream_may_hold_counts_the_tail_that_was_kept_for_it() {
     for (cache, tail) in [(0, 0), (10 * KIB, 10 * KIB), (64 * MIB, 10 * MIB)] {
         let driver = open(config(&server).memory_budget(20 * MIB).head_cache(cache)).await;
         assert_eq!(driver.capabilities().max_stream_memory, 20 * MIB + tail + 256 * KIB);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_late_part_others_go_up_while_memory_is_plenty() {
+    let part = 512 * KIB;
+    for (budget, sent) in [(16 * part, 8), (5 * part, 4)] {
+        let server = S3Server::new(Config { public: true, ..Config::aws() }.scaled(part));
+        let config = config(&server).min_part_size(part).part_size(part).copy_part_size(MIB);
+        let driver = open(config.memory_budget(budget).concurrency(4)).await;
+        let gate = server.gate_when(|call| call.op == Op::UploadPart && call.param("partNumber") == Some("1"));
+        let all = data(12 * part);
+        let at = path("/file");
+        let write = driver.write_stream(&at, 0, stream(&all), WriteOptions::default());
+        let watch = async {
+            let late = gate.next("driver").await;
+            gate.settle().await;
+            assert_eq!(server.counts().of(Op::UploadPart).requests, sent, "of {budget} bytes");
+            late.release(Outcome::Do);
+        };
+        tokio::join!(async { write.await.unwrap() }, watch);
+        assert!(driver.get_content(&at).await.unwrap() == all);
     }
 }

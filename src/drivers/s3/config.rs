@@ -312,7 +312,8 @@ impl S3Config {
         Self { head_cache: bytes, ..self }
     }
 
-    /// How many parts of one write are under way at once; 4 by default, at least 1.
+    /// How many parts of one write are under way at once; 4 by default, at least 1. Behind one that is late, as many
+    /// finished ones may be in memory, while there is plenty.
     pub fn concurrency(self, parts: usize) -> Self {
         Self { concurrency: parts, ..self }
     }

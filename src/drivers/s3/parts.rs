@@ -99,6 +99,11 @@ impl Parts {
         self.slots.len()
     }
 
+    /// How many of these are not finished.
+    pub(super) fn unfinished(&self) -> usize {
+        self.slots.values().filter(|slot| !matches!(slot.state, State::Done(_))).count()
+    }
+
     /// Whether a part is under way.
     pub(super) fn is_running(&self) -> bool {
         self.slots.values().any(|slot| matches!(slot.state, State::Sent(..)))

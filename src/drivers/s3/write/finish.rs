@@ -86,7 +86,7 @@ impl Writing<'_> {
     async fn end_upload(&mut self) -> Result<()> {
         let left = |writing: &Self| writing.tail_size() + writing.buffer.len();
         while left(self) > 0 {
-            if self.parts.held() < self.store.config.concurrency {
+            if self.may_send() {
                 self.cut(self.held.head.part_size).await?;
             } else {
                 self.part().await?;

@@ -305,7 +305,7 @@ impl<'a> Writing<'a> {
             }
             let part_size = self.held.head.part_size;
             let full = self.tail_size() + self.buffer.len() >= part_size;
-            if full && self.parts.held() < self.store.config.concurrency {
+            if full && self.may_send() {
                 self.cut(part_size).await?;
                 continue;
             }
@@ -335,6 +335,13 @@ impl<'a> Writing<'a> {
                 Event::Time => self.time().await?,
             }
         }
+    }
+
+    /// Whether another part may go up beside those that do. One that is late keeps the finished ones after it in memory, and
+    /// while there is memory enough, they don't count.
+    pub(super) fn may_send(&self) -> bool {
+        let (held, most) = (self.parts.held(), self.store.config.concurrency);
+        held < most || held < 2 * most && self.parts.unfinished() < most && !self.store.is_tight()
     }
 
     async fn wait(&mut self, source: &mut Source, may_read: bool) -> Event {
