@@ -1,12 +1,14 @@
 //! One face for all that run side by side.
 
 use std::io::{Error, Result};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt, stream};
 use holdall::{Completion, ReadRange, StorageDriver, StoragePath, WriteOptions};
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutPayload, path::Path};
+use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutPayload, buffered::BufWriter, path::Path};
+use tokio::io::AsyncWriteExt;
 
 type Op<'a, T> = BoxFuture<'a, Result<T>>;
 
@@ -78,7 +80,15 @@ impl<D: StorageDriver> Contender for Holdall<D> {
     }
 }
 
-pub(crate) struct Store<S>(pub(crate) S);
+/// How a stream goes up in parts: of so many bytes, so many at once.
+#[derive(Clone, Copy)]
+pub(crate) struct Parts {
+    pub(crate) size: usize,
+    pub(crate) concurrency: usize,
+}
+
+/// Without `Parts`, each piece of a stream is a part.
+pub(crate) struct Store<S>(pub(crate) Arc<S>, pub(crate) Option<Parts>);
 
 impl<S: ObjectStore> Contender for Store<S> {
     fn name(&self) -> &'static str {
@@ -92,6 +102,15 @@ impl<S: ObjectStore> Contender for Store<S> {
     }
     fn write<'a>(&'a self, key: &'a str, piece: Bytes, count: usize) -> Op<'a, ()> {
         Box::pin(async move {
+            if let Some(parts) = self.1 {
+                let store: Arc<dyn ObjectStore> = Arc::<S>::clone(&self.0);
+                let writer = BufWriter::with_capacity(store, Path::from(key), parts.size);
+                let mut writer = writer.with_max_concurrency(parts.concurrency);
+                for _ in 0..count {
+                    writer.put(piece.clone()).await?;
+                }
+                return writer.shutdown().await;
+            }
             let mut upload = self.0.put_multipart(&Path::from(key)).await?;
             for _ in 0..count {
                 upload.put_part(PutPayload::from(piece.clone())).await?;
@@ -122,7 +141,7 @@ impl<S: ObjectStore> Contender for Store<S> {
     }
 }
 
-pub(crate) struct Dal(pub(crate) opendal::Operator);
+pub(crate) struct Dal(pub(crate) opendal::Operator, pub(crate) Option<Parts>);
 
 impl Contender for Dal {
     fn name(&self) -> &'static str {
@@ -136,7 +155,10 @@ impl Contender for Dal {
     }
     fn write<'a>(&'a self, key: &'a str, piece: Bytes, count: usize) -> Op<'a, ()> {
         Box::pin(async move {
-            let mut writer = self.0.writer(key).await?;
+            let mut writer = match self.1 {
+                Some(parts) => self.0.writer_with(key).chunk(parts.size).concurrent(parts.concurrency).await?,
+                None => self.0.writer(key).await?,
+            };
             for _ in 0..count {
                 writer.write(piece.clone()).await?;
             }
@@ -150,7 +172,8 @@ impl Contender for Dal {
         })
     }
     fn append<'a>(&'a self, key: &'a str, _: u64, content: Bytes) -> Option<Op<'a, ()>> {
-        if !self.0.info().capability().write_can_append {
+        // In S3 only directory buckets take appends.
+        if self.1.is_some() || !self.0.info().capability().write_can_append {
             return None;
         }
         Some(Box::pin(async move { Ok(self.0.write_with(key, content).append(true).await.map(drop)?) }))
