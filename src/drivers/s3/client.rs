@@ -18,7 +18,7 @@ use object_store::{PutPayload, RetryConfig};
 use super::config::{Credentials, InvalidS3Config, S3Config, S3Encryption};
 use super::failure::Failure;
 use super::keys::Id;
-use super::listing::{Listed, Page};
+use super::listing::next_page;
 use super::transport::{Again, Call, Transport, encode};
 use super::xml;
 use crate::driver::ReadRange;
@@ -64,7 +64,7 @@ pub(super) struct Upload {
 
 /// A bucket.
 pub(super) struct Client {
-    transport: Transport,
+    pub(super) transport: Transport,
     /// Signs URLs for those who reach the engine by another address.
     public: AmazonS3,
     /// For all that is written.
@@ -261,43 +261,6 @@ impl Client {
         let call = self.copy_source(call.work(object.size), from, &object.etag)?;
         let (_, document) = self.transport.exchange(&call, Again::Always).await?;
         document_etag(&document).map(drop)
-    }
-
-    /// ListObjectsV2: one page of the keys that begin with `prefix`; after `start_after`, or on the page of this token.
-    pub(super) async fn list(
-        &self,
-        prefix: &str,
-        delimiter: bool,
-        start_after: Option<&str>,
-        token: Option<&str>,
-        max: Option<u32>,
-    ) -> Result<Page, Failure> {
-        let mut call = Call::new(Method::GET, "").query("list-type", "2").query("prefix", prefix);
-        if delimiter {
-            call = call.query("delimiter", "/");
-        }
-        if let Some(token) = token {
-            call = call.query("continuation-token", token);
-        } else if let Some(key) = start_after {
-            call = call.query("start-after", key);
-        }
-        if let Some(max) = max {
-            call = call.query("max-keys", max.to_string());
-        }
-        let (_, document) = self.transport.exchange(&call, Again::Always).await?;
-        let (mut page, mut item, mut truncated, mut next) = (Page::default(), Listed::default(), false, None);
-        fields(&document, |names, text| match names {
-            [_, "Contents", "Key"] => item.key = text.to_owned(),
-            [_, "Contents", "Size"] => item.size = text.parse().unwrap_or(0),
-            [_, "Contents", "LastModified"] => item.modified = xml::time(text),
-            [_, "Contents"] => page.objects.push(std::mem::take(&mut item)),
-            [_, "CommonPrefixes", "Prefix"] => page.prefixes.push(text.to_owned()),
-            [_, "IsTruncated"] => truncated = text == "true",
-            [_, "NextContinuationToken"] => next = Some(text.to_owned()),
-            _ => {}
-        })?;
-        page.next = next_page(truncated, next.as_deref(), token)?;
-        Ok(page)
     }
 
     /// CreateMultipartUpload, for the file of this id. Gives the upload's id.
@@ -515,20 +478,11 @@ fn condition<'a>(call: Call<'a>, cond: Cond<'_>) -> Result<Call<'a>, Failure> {
 }
 
 /// The elements of an answer.
-fn fields(document: &[u8], leaf: impl FnMut(&[&str], &str)) -> Result<(), Failure> {
+pub(super) fn fields(document: &[u8], leaf: impl FnMut(&[&str], &str)) -> Result<(), Failure> {
     xml::read(document, leaf).map_err(|cause| Failure::other("the answer is not XML", Some(Box::new(cause))))
 }
 
-/// Where the next page of a listing begins, if there is one: not where the last one did.
-fn next_page(truncated: bool, next: Option<&str>, last: Option<&str>) -> Result<Option<String>, Failure> {
-    match next.filter(|next| !next.is_empty() && Some(*next) != last) {
-        _ if !truncated => Ok(None),
-        Some(next) => Ok(Some(next.to_owned())),
-        None => Err(nonsense()),
-    }
-}
-
-fn nonsense() -> Failure {
+pub(super) fn nonsense() -> Failure {
     Failure::other("the answer lacks what it must have", None)
 }
 

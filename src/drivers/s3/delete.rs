@@ -2,6 +2,7 @@
 
 use super::client::Cond;
 use super::head::State;
+use super::listing::Listing;
 use super::store::{Store, conflict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::path::StoragePath;
@@ -60,28 +61,20 @@ impl Store {
 
     async fn delete_below(&self, path: &StoragePath) -> Result<bool> {
         let mut any = false;
-        let mut token = None::<String>;
-        loop {
-            let page = self.client.list(&self.keys.heads_below(path), false, None, token.as_deref(), None).await?;
+        let mut heads = Listing::of(self.keys.heads_below(path));
+        while let Some(page) = self.client.page(&mut heads).await? {
             for below in page.objects.iter().filter_map(|object| self.keys.path_of_head(&object.key)) {
                 any |= below != *path && self.delete_file(&below).await?;
             }
-            token = page.next;
-            if token.is_none() {
-                break;
-            }
         }
-        loop {
-            let page = self.client.list(&self.keys.directory(path), false, None, token.as_deref(), None).await?;
+        let mut objects = Listing::of(self.keys.directory(path));
+        while let Some(page) = self.client.page(&mut objects).await? {
             let keys: Vec<String> = page.objects.into_iter().map(|object| object.key).collect();
             any |= !keys.is_empty();
             if !keys.is_empty() {
                 self.client.delete_all(&keys).await?;
             }
-            token = page.next;
-            if token.is_none() {
-                return Ok(any);
-            }
         }
+        Ok(any)
     }
 }

@@ -2,8 +2,12 @@
 
 use std::time::SystemTime;
 
-use super::client::Client;
+use http::Method;
+
+use super::client::{Client, fields, nonsense};
 use super::failure::Failure;
+use super::transport::{Again, Call};
+use super::xml;
 
 /// A listing of keys, and where it is. Read by [`Client::page`].
 #[derive(Debug)]
@@ -31,8 +35,6 @@ pub(super) struct Page {
     pub(super) objects: Vec<Listed>,
     /// What objects share up to a slash, with it.
     pub(super) prefixes: Vec<String>,
-    /// Where the next page begins, if there is one.
-    pub(super) next: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -72,16 +74,43 @@ impl Listing {
 }
 
 impl Client {
-    /// The next page of a listing; `None` after the last one.
+    /// ListObjectsV2: the next page of a listing; `None` after the last one.
     pub(super) async fn page(&self, listing: &mut Listing) -> Result<Option<Page>, Failure> {
-        let (after, token) = match &listing.at {
-            At::Start => (None, None),
-            At::After(key) => (Some(key.as_str()), None),
-            At::Page(token) => (None, Some(token.as_str())),
+        let mut call = Call::new(Method::GET, "").query("list-type", "2").query("prefix", listing.prefix.as_str());
+        if listing.one_level {
+            call = call.query("delimiter", "/");
+        }
+        if let Some(max) = listing.max {
+            call = call.query("max-keys", max.to_string());
+        }
+        let (call, token) = match &listing.at {
+            At::Start => (call, None),
+            At::After(key) => (call.query("start-after", key.as_str()), None),
+            At::Page(token) => (call.query("continuation-token", token.as_str()), Some(token.as_str())),
             At::End => return Ok(None),
         };
-        let mut page = self.list(&listing.prefix, listing.one_level, after, token, listing.max).await?;
-        listing.at = page.next.take().map_or(At::End, At::Page);
+        let (_, document) = self.transport.exchange(&call, Again::Always).await?;
+        let (mut page, mut item, mut truncated, mut next) = (Page::default(), Listed::default(), false, None);
+        fields(&document, |names, text| match names {
+            [_, "Contents", "Key"] => item.key = text.to_owned(),
+            [_, "Contents", "Size"] => item.size = text.parse().unwrap_or(0),
+            [_, "Contents", "LastModified"] => item.modified = xml::time(text),
+            [_, "Contents"] => page.objects.push(std::mem::take(&mut item)),
+            [_, "CommonPrefixes", "Prefix"] => page.prefixes.push(text.to_owned()),
+            [_, "IsTruncated"] => truncated = text == "true",
+            [_, "NextContinuationToken"] => next = Some(text.to_owned()),
+            _ => {}
+        })?;
+        listing.at = next_page(truncated, next.as_deref(), token)?.map_or(At::End, At::Page);
         Ok(Some(page))
+    }
+}
+
+/// Where the next page of a listing begins, if there is one: not where the last one did.
+pub(super) fn next_page(truncated: bool, next: Option<&str>, last: Option<&str>) -> Result<Option<String>, Failure> {
+    match next.filter(|next| !next.is_empty() && Some(*next) != last) {
+        _ if !truncated => Ok(None),
+        Some(next) => Ok(Some(next.to_owned())),
+        None => Err(nonsense()),
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::client::{Cond, Upload};
 use super::head::State;
 use super::keys::Id;
-use super::listing::Listed;
+use super::listing::{Listed, Listing};
 use super::store::Store;
 use crate::error::{ErrorKind, Result};
 use crate::path::StoragePath;
@@ -166,14 +166,10 @@ impl Store {
 
     /// All keys that begin with `prefix`.
     async fn list_all(&self, prefix: &str) -> Result<Vec<Listed>> {
-        let (mut all, mut token) = (Vec::new(), None::<String>);
-        loop {
-            let page = self.client.list(prefix, false, None, token.as_deref(), None).await?;
+        let (mut all, mut listing) = (Vec::new(), Listing::of(prefix));
+        while let Some(page) = self.client.page(&mut listing).await? {
             all.extend(page.objects);
-            token = page.next;
-            if token.is_none() {
-                return Ok(all);
-            }
         }
+        Ok(all)
     }
 }
