@@ -25,7 +25,7 @@ pub(super) enum Put {
     /// It was done, and the object has this ETag.
     Done(Box<str>),
     /// It can't be done: this is there instead of what was to be there.
-    Refused(Option<Object>, Failure),
+    Refused(Option<Box<Object>>, Failure),
 }
 
 impl Store {
@@ -90,7 +90,7 @@ impl Store {
                 }
                 // Nobody knows whether ours is still to come.
                 (None, Cond::Absent) if failure.is_lost() => return Err(failure.into()),
-                (there, _) => return Ok(Put::Refused(there, failure)),
+                (there, _) => return Ok(Put::Refused(there.map(Box::new), failure)),
             }
         }
     }

@@ -121,7 +121,7 @@ impl Writing<'_> {
         loop {
             match self.store.put_object(self.path, body.clone(), file, over.cond()).await? {
                 Put::Done(_) => return Ok(()),
-                Put::Refused(Some(object), _) if over == Over::Nothing => over = self.unexpected(object)?,
+                Put::Refused(Some(object), _) if over == Over::Nothing => over = self.unexpected(*object)?,
                 Put::Refused(_, failure) => {
                     return Err(conflict("somebody else replaced the file").with_source(failure));
                 }
