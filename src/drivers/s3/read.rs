@@ -73,13 +73,10 @@ impl Store {
             return Ok(FileInfo::file(path.clone(), held.head.size(), modified));
         }
         // It may have been completed in between.
-        if let Some(object) = self.object(path).await? {
-            return Ok(FileInfo::file(path.clone(), object.size, object.modified));
-        }
-        if self.is_directory(path).await? {
-            Ok(FileInfo::directory(path.clone(), None))
-        } else {
-            Err(Error::new(ErrorKind::PathNotFound))
+        match futures::try_join!(self.object(path), self.is_directory(path))? {
+            (Some(object), _) => Ok(FileInfo::file(path.clone(), object.size, object.modified)),
+            (None, true) => Ok(FileInfo::directory(path.clone(), None)),
+            (None, false) => Err(Error::new(ErrorKind::PathNotFound)),
         }
     }
 
