@@ -1,30 +1,29 @@
-//! The requests of S3, and nothing of what they are for: the only module that knows this protocol.
+//! The requests of S3, and nothing of what they are for: with what it reads answers and listings by, all that knows this
+//! protocol.
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use base64::Engine;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LAST_MODIFIED, RANGE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, RANGE};
+use http::{HeaderMap, Method, StatusCode};
 use md5::{Digest, Md5};
-use object_store::aws::{AmazonS3, AmazonS3Builder};
-use object_store::client::{HttpConnector, HttpResponse, ReqwestConnector};
-use object_store::{PutPayload, RetryConfig};
+use object_store::PutPayload;
+use object_store::aws::AmazonS3;
+use object_store::client::HttpResponse;
 
-use super::config::{Credentials, InvalidS3Config, S3Config, S3Encryption};
+use super::answer::{ID_HEADER, content_range, document_etag, etag, fields, nonsense, object};
+use super::config::{InvalidS3Config, S3Config};
+use super::connect::{connect, headers};
 use super::failure::Failure;
 use super::keys::Id;
-use super::listing::next_page;
 use super::transport::{Again, Call, Transport, encode};
 use super::xml;
 use crate::driver::ReadRange;
 
-/// Holds the id of the file that an object was made for.
-const ID_HEADER: &str = "x-amz-meta-holdall-id";
 /// The most keys that one DeleteObjects takes.
 const MAX_DELETES: usize = 1000;
 /// CompleteMultipartUpload may take some minutes, of whatever size the object is: as long as a copy of so many bytes.
@@ -54,14 +53,6 @@ pub(super) enum Cond<'a> {
     Is(&'a str),
 }
 
-/// A multipart upload that was neither completed nor aborted.
-#[derive(Debug, Default)]
-pub(super) struct Upload {
-    pub(super) key: String,
-    pub(super) id: String,
-    pub(super) initiated: Option<SystemTime>,
-}
-
 /// A bucket.
 pub(super) struct Client {
     pub(super) transport: Transport,
@@ -80,51 +71,7 @@ impl Client {
     /// A configuration that can't be honoured.
     pub(super) fn new(config: &S3Config) -> Result<Self, InvalidS3Config> {
         config.check()?;
-        let invalid = |parameter| move |cause: object_store::Error| InvalidS3Config::new(parameter, cause.to_string());
-        let connector = match &config.connector {
-            Some(connector) => Arc::clone(connector),
-            None => {
-                // reqwest takes the process's provider of cryptography: ring, unless the program has chosen another one.
-                let _ = rustls::crypto::ring::default_provider().install_default();
-                Arc::new(ReqwestConnector::default())
-            }
-        };
-        let bucket_url = config.bucket_url(config.endpoint.as_deref())?;
-        let mut options = object_store::ClientOptions::new()
-            .with_allow_http(bucket_url.starts_with("http:"))
-            .with_allow_invalid_certificates(!config.verify_tls)
-            .with_timeout_disabled();
-        if let Some(agent) = config.user_agent.as_deref().and_then(|agent| HeaderValue::from_str(agent).ok()) {
-            options = options.with_user_agent(agent);
-        }
-        let http = connector.connect(&options).map_err(invalid("client"))?;
-        let region = config.signing_region();
-        let store = |url: String| {
-            credentials(config)
-                .with_http_connector(Delegate(Arc::clone(&connector)))
-                // It only fetches credentials, and each request that needs them tries again anyway.
-                .with_client_options(options.clone().with_timeout(config.timeout))
-                .with_retry(RetryConfig { max_retries: 1, ..RetryConfig::default() })
-                .with_bucket_name(&config.bucket)
-                .with_region(&region)
-                .with_virtual_hosted_style_request(true)
-                .with_endpoint(url)
-                .build()
-                .map_err(invalid("credentials"))
-        };
-        let sign_payload = bucket_url.starts_with("http:");
-        let public_url = config.bucket_url(config.public_endpoint.as_deref().or(config.endpoint.as_deref()))?;
-        let transport = Transport {
-            http,
-            store: store(bucket_url.clone())?,
-            region: region.clone(),
-            bucket: config.bucket.clone(),
-            bucket_url,
-            sign_payload,
-            timeout: config.timeout,
-            max_retries: config.max_retries,
-        };
-        let public = store(public_url)?;
+        let (transport, public) = connect(config)?;
         let (write, file) = headers(config);
         Ok(Self { transport, public, write, file, conditions: AtomicBool::new(true) })
     }
@@ -333,64 +280,6 @@ impl Client {
         }
     }
 
-    /// ListParts: when the youngest part came. `None`: no part, or no such upload.
-    pub(super) async fn youngest_part(&self, key: &str, upload: &str) -> Result<Option<SystemTime>, Failure> {
-        let (mut youngest, mut marker) = (None, None::<String>);
-        loop {
-            let mut call = Call::new(Method::GET, key).query("uploadId", upload);
-            if let Some(marker) = &marker {
-                call = call.query("part-number-marker", marker.as_str());
-            }
-            let document = match self.transport.exchange(&call, Again::Always).await {
-                Ok((_, document)) => document,
-                Err(failure) if failure.is_not_found() => return Ok(None),
-                Err(failure) => return Err(failure),
-            };
-            let (mut truncated, mut next) = (false, None);
-            fields(&document, |names, text| match names {
-                [_, "Part", "LastModified"] => youngest = youngest.max(xml::time(text)),
-                [_, "IsTruncated"] => truncated = text == "true",
-                [_, "NextPartNumberMarker"] => next = Some(text.to_owned()),
-                _ => {}
-            })?;
-            marker = next_page(truncated, next.as_deref(), marker.as_deref())?;
-            if marker.is_none() {
-                return Ok(youngest);
-            }
-        }
-    }
-
-    /// ListMultipartUploads: all whose keys begin with `prefix`.
-    pub(super) async fn uploads(&self, prefix: &str) -> Result<Vec<Upload>, Failure> {
-        let (mut uploads, mut item) = (Vec::new(), Upload::default());
-        let mut marker = (String::new(), String::new());
-        loop {
-            let mut call = Call::new(Method::GET, "").query("uploads", "").query("prefix", prefix);
-            if !marker.0.is_empty() {
-                call = call.query("key-marker", marker.0.as_str()).query("upload-id-marker", marker.1.as_str());
-            }
-            let (_, document) = self.transport.exchange(&call, Again::Always).await?;
-            let (mut truncated, mut next) = (false, (String::new(), String::new()));
-            fields(&document, |names, text| match names {
-                [_, "Upload", "Key"] => item.key = text.to_owned(),
-                [_, "Upload", "UploadId"] => item.id = text.to_owned(),
-                [_, "Upload", "Initiated"] => item.initiated = xml::time(text),
-                [_, "Upload"] => uploads.push(std::mem::take(&mut item)),
-                [_, "IsTruncated"] => truncated = text == "true",
-                [_, "NextKeyMarker"] => next.0 = text.to_owned(),
-                [_, "NextUploadIdMarker"] => next.1 = text.to_owned(),
-                _ => {}
-            })?;
-            if !truncated {
-                return Ok(uploads);
-            }
-            if next.0.is_empty() || next == marker {
-                return Err(nonsense());
-            }
-            marker = next;
-        }
-    }
-
     /// The condition of a write, if the engine takes any.
     fn condition<'a>(&self, call: Call<'a>, cond: Cond<'_>) -> Result<Call<'a>, Failure> {
         if self.conditions.load(Ordering::Relaxed) { condition(call, cond) } else { Ok(call) }
@@ -403,162 +292,10 @@ impl Client {
     }
 }
 
-/// A boxed connector as one.
-#[derive(Debug)]
-struct Delegate(Arc<dyn HttpConnector>);
-
-impl HttpConnector for Delegate {
-    fn connect(&self, options: &object_store::ClientOptions) -> object_store::Result<object_store::client::HttpClient> {
-        self.0.connect(options)
-    }
-}
-
-/// A builder that knows the credentials, and nothing else of the environment.
-fn credentials(config: &S3Config) -> AmazonS3Builder {
-    let builder = AmazonS3Builder::new();
-    match &config.credentials.0 {
-        Credentials::Static { access_key, secret_key, session_token } => {
-            let builder = builder.with_access_key_id(access_key).with_secret_access_key(&secret_key.0);
-            match session_token {
-                Some(token) => builder.with_token(&token.0),
-                None => builder,
-            }
-        }
-        Credentials::Environment => [
-            "AWS_ACCESS_KEY_ID",
-            "AWS_SECRET_ACCESS_KEY",
-            "AWS_SESSION_TOKEN",
-            "AWS_WEB_IDENTITY_TOKEN_FILE",
-            "AWS_ROLE_ARN",
-            "AWS_ROLE_SESSION_NAME",
-            "AWS_ENDPOINT_URL_STS",
-            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-            "AWS_METADATA_ENDPOINT",
-            "AWS_IMDSV1_FALLBACK",
-        ]
-        .into_iter()
-        .fold(builder, |builder, name| match (name.to_ascii_lowercase().parse(), std::env::var(name)) {
-            (Ok(key), Ok(value)) => builder.with_config(key, value),
-            _ => builder,
-        }),
-    }
-}
-
-/// The headers of all that is written, and of files beside.
-fn headers(config: &S3Config) -> (HeaderMap, HeaderMap) {
-    let (mut write, mut file) = (HeaderMap::new(), HeaderMap::new());
-    let set = |headers: &mut HeaderMap, name: &'static str, value: Option<&str>| {
-        if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
-            headers.insert(name, value);
-        }
-    };
-    let (algorithm, key) = match &config.encryption {
-        None => (None, None),
-        Some(S3Encryption::Aes256) => (Some("AES256"), None),
-        Some(S3Encryption::Kms(key)) => (Some("aws:kms"), key.as_deref()),
-    };
-    set(&mut write, "x-amz-server-side-encryption", algorithm);
-    set(&mut write, "x-amz-server-side-encryption-aws-kms-key-id", key);
-    // Heads and segments are nobody's business but the bucket's owner's, whoever may read the files.
-    let acl = config.acl.as_deref();
-    let for_all = acl.is_some_and(|acl| acl.starts_with("bucket-owner-"));
-    set(if for_all { &mut write } else { &mut file }, "x-amz-acl", acl);
-    set(&mut file, "x-amz-storage-class", config.storage_class.as_deref());
-    (write, file)
-}
-
 fn condition<'a>(call: Call<'a>, cond: Cond<'_>) -> Result<Call<'a>, Failure> {
     match cond {
         Cond::Any => Ok(call),
         Cond::Absent => call.header(IF_NONE_MATCH.as_str(), "*"),
         Cond::Is(etag) => call.header(IF_MATCH.as_str(), &format!("\"{etag}\"")),
-    }
-}
-
-/// The elements of an answer.
-pub(super) fn fields(document: &[u8], leaf: impl FnMut(&[&str], &str)) -> Result<(), Failure> {
-    xml::read(document, leaf).map_err(|cause| Failure::other("the answer is not XML", Some(Box::new(cause))))
-}
-
-pub(super) fn nonsense() -> Failure {
-    Failure::other("the answer lacks what it must have", None)
-}
-
-/// An ETag as we keep it.
-fn unquote(etag: &str) -> &str {
-    let etag = etag.trim();
-    etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"')
-}
-
-fn etag(headers: &HeaderMap) -> Result<Box<str>, Failure> {
-    let etag = headers.get(ETAG).and_then(|etag| etag.to_str().ok()).map(unquote);
-    etag.filter(|etag| !etag.is_empty()).map(Into::into).ok_or_else(nonsense)
-}
-
-/// The ETag in an answer that begins before the engine has done its work: where the rest is missing, it may be done or not.
-fn document_etag(document: &Bytes) -> Result<Box<str>, Failure> {
-    let mut etag = None::<Box<str>>;
-    let read = fields(document, |names, text| {
-        if let [_, "ETag"] = names {
-            etag = Some(unquote(text).into());
-        }
-    });
-    etag.filter(|etag| read.is_ok() && !etag.is_empty()).ok_or_else(Failure::cut_short)
-}
-
-fn object(headers: &HeaderMap) -> Result<Object, Failure> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    Ok(Object {
-        size: text(CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok()).ok_or_else(nonsense)?,
-        etag: etag(headers)?,
-        modified: text(LAST_MODIFIED.as_str()).and_then(|date| httpdate::parse_http_date(date).ok()),
-        id: text(ID_HEADER).and_then(Id::parse),
-        metadata: headers
-            .iter()
-            // What isn't plain text can't be signed.
-            .filter(|(name, value)| is_metadata(name.as_str()) && value.to_str().is_ok())
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect(),
-    })
-}
-
-/// Whether a header of an object comes from its writer; the id is told apart.
-fn is_metadata(name: &str) -> bool {
-    const KEPT: [&str; 6] =
-        ["cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires"];
-    KEPT.contains(&name) || (name.starts_with("x-amz-meta-") && name != ID_HEADER)
-}
-
-/// `bytes 3-7/10`: the range, its end excluded, and the size of the whole (RFC 9110, section 14.4).
-fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
-    let (range, size) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
-    let (first, last) = range.split_once('-')?;
-    let (first, last, size) = (first.parse::<u64>().ok()?, last.parse::<u64>().ok()?, size.parse::<u64>().ok()?);
-    if size == 0 {
-        // Garage answers a range of nothing, which has no such form: `bytes 0-18446744073709551615/0`.
-        return Some((0..0, 0));
-    }
-    (first <= last && last < size).then(|| (first..last + 1, size))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_content_range_is_taken_only_if_it_makes_sense() {
-        assert_eq!(content_range("bytes 3-7/10"), Some((3..8, 10)));
-        for text in ["", "bytes */10", "bytes 7-3/10", "bytes 3-10/10", "bytes 3-7/*", "bytes -7/10"] {
-            assert_eq!(content_range(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn etags_lose_their_quotes() {
-        assert_eq!(unquote("\"abc\""), "abc");
-        assert_eq!(unquote("W/\"abc-2\""), "abc-2");
-        assert_eq!(unquote("abc"), "abc");
     }
 }

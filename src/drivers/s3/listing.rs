@@ -4,7 +4,8 @@ use std::time::SystemTime;
 
 use http::Method;
 
-use super::client::{Client, fields, nonsense};
+use super::answer::{fields, nonsense};
+use super::client::Client;
 use super::failure::Failure;
 use super::transport::{Again, Call};
 use super::xml;
@@ -42,6 +43,14 @@ pub(super) struct Listed {
     pub(super) key: String,
     pub(super) size: u64,
     pub(super) modified: Option<SystemTime>,
+}
+
+/// A multipart upload that was neither completed nor aborted.
+#[derive(Debug, Default)]
+pub(super) struct Upload {
+    pub(super) key: String,
+    pub(super) id: String,
+    pub(super) initiated: Option<SystemTime>,
 }
 
 impl Listing {
@@ -104,10 +113,68 @@ impl Client {
         listing.at = next_page(truncated, next.as_deref(), token)?.map_or(At::End, At::Page);
         Ok(Some(page))
     }
+
+    /// ListParts: when the youngest part came. `None`: no part, or no such upload.
+    pub(super) async fn youngest_part(&self, key: &str, upload: &str) -> Result<Option<SystemTime>, Failure> {
+        let (mut youngest, mut marker) = (None, None::<String>);
+        loop {
+            let mut call = Call::new(Method::GET, key).query("uploadId", upload);
+            if let Some(marker) = &marker {
+                call = call.query("part-number-marker", marker.as_str());
+            }
+            let document = match self.transport.exchange(&call, Again::Always).await {
+                Ok((_, document)) => document,
+                Err(failure) if failure.is_not_found() => return Ok(None),
+                Err(failure) => return Err(failure),
+            };
+            let (mut truncated, mut next) = (false, None);
+            fields(&document, |names, text| match names {
+                [_, "Part", "LastModified"] => youngest = youngest.max(xml::time(text)),
+                [_, "IsTruncated"] => truncated = text == "true",
+                [_, "NextPartNumberMarker"] => next = Some(text.to_owned()),
+                _ => {}
+            })?;
+            marker = next_page(truncated, next.as_deref(), marker.as_deref())?;
+            if marker.is_none() {
+                return Ok(youngest);
+            }
+        }
+    }
+
+    /// ListMultipartUploads: all whose keys begin with `prefix`.
+    pub(super) async fn uploads(&self, prefix: &str) -> Result<Vec<Upload>, Failure> {
+        let (mut uploads, mut item) = (Vec::new(), Upload::default());
+        let mut marker = (String::new(), String::new());
+        loop {
+            let mut call = Call::new(Method::GET, "").query("uploads", "").query("prefix", prefix);
+            if !marker.0.is_empty() {
+                call = call.query("key-marker", marker.0.as_str()).query("upload-id-marker", marker.1.as_str());
+            }
+            let (_, document) = self.transport.exchange(&call, Again::Always).await?;
+            let (mut truncated, mut next) = (false, (String::new(), String::new()));
+            fields(&document, |names, text| match names {
+                [_, "Upload", "Key"] => item.key = text.to_owned(),
+                [_, "Upload", "UploadId"] => item.id = text.to_owned(),
+                [_, "Upload", "Initiated"] => item.initiated = xml::time(text),
+                [_, "Upload"] => uploads.push(std::mem::take(&mut item)),
+                [_, "IsTruncated"] => truncated = text == "true",
+                [_, "NextKeyMarker"] => next.0 = text.to_owned(),
+                [_, "NextUploadIdMarker"] => next.1 = text.to_owned(),
+                _ => {}
+            })?;
+            if !truncated {
+                return Ok(uploads);
+            }
+            if next.0.is_empty() || next == marker {
+                return Err(nonsense());
+            }
+            marker = next;
+        }
+    }
 }
 
 /// Where the next page of a listing begins, if there is one: not where the last one did.
-pub(super) fn next_page(truncated: bool, next: Option<&str>, last: Option<&str>) -> Result<Option<String>, Failure> {
+fn next_page(truncated: bool, next: Option<&str>, last: Option<&str>) -> Result<Option<String>, Failure> {
     match next.filter(|next| !next.is_empty() && Some(*next) != last) {
         _ if !truncated => Ok(None),
         Some(next) => Ok(Some(next.to_owned())),

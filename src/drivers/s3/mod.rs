@@ -12,11 +12,13 @@
 //! wins and drops it. `begin` looks what is there and `write` takes a stream in, with `source`, `parts` and `plan`;
 //! `complete` makes the object. The others are named for what they do.
 
+mod answer;
 mod begin;
 mod cache;
 mod client;
 mod complete;
 mod config;
+mod connect;
 mod copy;
 mod delete;
 mod failure;

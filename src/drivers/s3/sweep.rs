@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
-use super::client::{Cond, Upload};
+use super::client::Cond;
 use super::head::State;
 use super::keys::Id;
-use super::listing::{Listed, Listing};
+use super::listing::{Listed, Listing, Upload};
 use super::store::Store;
 use crate::error::{ErrorKind, Result};
 use crate::path::StoragePath;
