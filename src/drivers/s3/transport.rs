@@ -357,7 +357,10 @@ mod tests {
                 timeout: Duration::from_secs(30),
                 max_retries: 8,
             };
-            let failure = transport.exchange(&Call::new(Method::PUT, "a"), Again::IfNotBegun).await.unwrap_err();
+            let call = Call::new(Method::PUT, "a");
+            let exchange = transport.exchange(&call, Again::IfNotBegun);
+            let ended = tokio::time::timeout(Duration::from_secs(3600), exchange).await;
+            let failure = ended.expect("it ends").unwrap_err();
             assert!(failure.is_not_begun() && !failure.is_lost(), "{failure:?}");
             assert!(failure.to_string().contains("no credentials"), "{failure}");
             assert!(Error::from(failure).is_temporary());
