@@ -31,7 +31,7 @@ fn tiny(server: &S3Server, client: &str) -> S3Config {
 }
 
 /// What an actor does, one call after the other.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Do {
     /// Appends so many bytes of the actor's own at this offset.
     Append(u64, u64),
@@ -40,6 +40,8 @@ enum Do {
     Commit,
     Delete,
     Put,
+    /// Away from here.
+    Move,
     Sweep,
 }
 
@@ -64,6 +66,7 @@ async fn act(driver: S3Driver, who: u8, calls: &[Do], acknowledged: Acknowledged
             Do::Commit => drop(driver.commit(&at).await),
             Do::Delete => drop(driver.delete(&at).await),
             Do::Put => drop(driver.put_content(&at, vec![who; 7].into()).await),
+            Do::Move => drop(driver.move_to(&at, &path("/moved")).await),
             Do::Sweep => drop(driver.sweep(Duration::ZERO).await),
         }
     }
@@ -121,8 +124,8 @@ async fn race(server: &S3Server, scripts: [&[Do]; 2], choices: &mut Choices) -> 
     acknowledged.take()
 }
 
-/// Before the actors: so many bytes `s`, uncommitted; then every order. `spoils`: a call may rightly take what was
-/// acknowledged.
+/// Before the actors: so many bytes `s`, uncommitted, of which a move leaves none; then every order. `spoils`: a call may
+/// rightly take what was acknowledged.
 async fn explore(start: u64, scripts: [&[Do]; 2], spoils: bool) {
     let mut choices = Choices::new();
     while choices.next_run() {
@@ -132,7 +135,8 @@ async fn explore(start: u64, scripts: [&[Do]; 2], spoils: bool) {
             act(driver, b's', &[Do::Append(0, start)], Acknowledged::default()).await;
         }
         let acknowledged = race(&server, scripts, &mut choices).await;
-        let at = path("/file");
+        let (at, moved) = (path("/file"), path("/moved"));
+        let start = if scripts.concat().contains(&Do::Move) { 0 } else { start };
         let driver = open(tiny(&server, "after")).await;
         let size = driver.stat(&at).await.map_or(0, |info| info.size);
         let told = format!("{scripts:?} by {:?}: {acknowledged:?}, {size}", choices.path());
@@ -153,6 +157,10 @@ async fn explore(start: u64, scripts: [&[Do]; 2], spoils: bool) {
             }
             driver.delete(&at).await.unwrap();
         }
+        if let Ok(content) = driver.get_content(&moved).await {
+            assert!(content.windows(2).all(|two| two[0] == two[1]), "a mixture was moved: {told}");
+            driver.delete(&moved).await.unwrap();
+        }
         server.age(Duration::from_secs(7200));
         driver.sweep(Duration::from_secs(3600)).await.unwrap();
         assert_eq!((server.keys(), server.uploads().len()), (vec![], 0), "left behind: {told}");
@@ -169,7 +177,7 @@ macro_rules! races {
     };
 }
 
-use Do::{Append, Commit, Delete, Last, Put, Sweep};
+use Do::{Append, Commit, Delete, Last, Move, Put, Sweep};
 
 races! {
     two_creators: 0, [Append(0, 50)], [Append(0, 60)], false;
@@ -186,4 +194,9 @@ races! {
     an_append_and_a_sweep: 300, [Append(300, 5000), Append(5300, 10)], [Sweep], true;
     a_commit_and_a_sweep: 5000, [Commit], [Sweep], true;
     a_delete_and_a_put: 300, [Delete], [Put], true;
+    // What is put over the uncommitted file is moved, and hides it no more.
+    a_move_and_who_comes_after: 300, [Put, Move], [Append(0, 50), Append(50, 60)], false;
+    a_move_and_an_append: 300, [Put, Move], [Append(300, 5000)], true;
+    a_move_and_a_delete: 5000, [Put, Move], [Delete, Append(0, 50)], true;
+    a_move_and_a_sweep: 5000, [Put, Move], [Sweep], true;
 }
