@@ -129,7 +129,7 @@ async fn a_sweep_keeps_a_sealed_file_while_the_engine_is_out_of_order() {
     sealed(&server, "/file").await;
     server.age(2 * DAY);
     let broken = Rule::on(Op::CompleteMultipartUpload, Outcome::Fail(Failure::Error(Code::InternalError)));
-    server.fault(broken.always());
+    server.fault(broken.key("file").always());
     open(small(&server).max_retries(1)).await.sweep(DAY).await.unwrap_err();
     server.clear_faults();
     let driver = open(small(&server)).await;
