@@ -125,7 +125,7 @@ impl Writing<'_> {
     }
 
     /// Puts the buffer into the head, or with the head's own bytes into a segment.
-    async fn store_tail(&mut self) -> Result<()> {
+    pub(super) async fn store_tail(&mut self) -> Result<()> {
         let length = self.buffer.len();
         let pieces = self.buffer.take(length);
         let head = &mut self.held.head;

@@ -187,7 +187,8 @@ impl<'a> Writing<'a> {
             if keep >= segments_size {
                 self.held.head.inline.truncate((keep - segments_size) as usize);
             } else {
-                // What is kept of the segment that is cut goes to the buffer, and from there where it fits.
+                // What is kept of the segment that is cut is stored anew at once: the next head may be written before
+                // more bytes are.
                 self.store.load_segments(&mut self.held).await?;
                 let mut bytes = Buffer::default();
                 self.held.segments.take().into_iter().flatten().for_each(|piece| bytes.push(piece));
@@ -202,6 +203,7 @@ impl<'a> Writing<'a> {
                 let length = self.held.head.tail_size();
                 self.held.segments = Some(bytes.take(length));
                 bytes.take(keep).into_iter().for_each(|piece| self.buffer.push(piece));
+                self.store_tail().await?;
             }
         } else {
             let (mut count, mut at) = (0, 0);
