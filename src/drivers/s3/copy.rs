@@ -9,7 +9,7 @@ use super::head::{MAX_PARTS, State};
 use super::plan::{self, Piece, balanced};
 use super::read::replaced;
 use super::source::Source;
-use super::store::{Store, random};
+use super::store::{Store, conflict, random};
 use super::write::{Over, Writing};
 use crate::driver::WriteOptions;
 use crate::error::{Error, ErrorKind, Result};
@@ -29,6 +29,10 @@ impl Store {
         let tombs = self.found.conditional_put && !self.found.conditional_delete;
         let hidden = self.read_head(from).await?.filter(|held| !(tombs && held.head.state == State::Dead));
         let killed = match hidden {
+            // One that is not beside the object any more would be somebody's new file.
+            Some(_) if self.object(from).await?.is_none_or(|there| there.etag != object.etag) => {
+                return Err(conflict("somebody else replaced or deleted the source"));
+            }
             Some(held) => Some(self.kill(from, held).await?),
             None => None,
         };
