@@ -16,6 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::failure::Failure;
 use super::head::{ETag, Part};
+use super::read::replaced;
 use super::store::{Store, conflict};
 use super::transport::pause;
 use crate::error::Result;
@@ -193,7 +194,10 @@ impl Parts {
             return Err(conflict("somebody else ended the file").with_source(failure));
         }
         if tries > self.store.config.max_retries || !(failure.is_lost() || failure.is_not_begun()) {
-            return Err(failure.into());
+            return Err(match &*slot.job {
+                Job::Bytes(..) => failure.into(),
+                Job::Copy(..) => replaced(failure),
+            });
         }
         if failure.is_lost() {
             for slot in self.slots.range_mut(index..).map(|(_, slot)| slot) {
