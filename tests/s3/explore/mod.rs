@@ -20,10 +20,12 @@ use holdall::StoragePath;
 use holdall::drivers::S3Driver;
 
 use self::monitor::{Answer, Monitor, Op, Slot, Text, Views};
-use self::world::{Actor, Do, Event, Origins, SYMBOL, Switch, call, digest, local_listing, show};
+use self::world::{
+    Actor, Do, Event, Origins, SYMBOL, Switch, call, digest, is_other, local_listing, show, store_others,
+};
 use super::{MIB, config, open, path};
 use crate::support::rng::Rng;
-use crate::support::s3::{Config, Failure, Gate, Late, Op as Request, Outcome, S3Server};
+use crate::support::s3::{Call, Config, Failure, Gate, Late, Op as Request, Outcome, S3Server};
 
 /// Long enough that only the test decides what is late.
 const NEVER: Duration = Duration::from_secs(1 << 40);
@@ -33,8 +35,14 @@ struct Scenario {
     scripts: Vec<Vec<Do>>,
     /// Symbols of an uncommitted file that is there before.
     start: Option<usize>,
+    /// Whether it is complete.
+    complete: bool,
     /// How many answers get lost, and requests land late.
     faults: usize,
+    /// Which requests that happens to.
+    fails: fn(&Call) -> bool,
+    /// How many times the usual number of runs it takes to meet what it is for.
+    weight: usize,
     /// Symbols in a part, and in a head.
     part: usize,
     inline: usize,
@@ -81,7 +89,17 @@ struct Explorer {
     after: Client,
     seen: HashSet<u64>,
     probed: HashSet<u64>,
+    /// Whether every state is tried in all ways.
+    thorough: bool,
     runs: usize,
+}
+
+impl Drop for Explorer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("in run {} of {} states", self.runs, self.seen.len());
+        }
+    }
 }
 
 impl Explorer {
@@ -98,6 +116,7 @@ impl Explorer {
                 .min_part_size(part)
                 .part_size(part)
                 .copy_part_size(2 * part)
+                .copy_threshold(2 * part)
                 .inline_limit((scenario.inline * SYMBOL) as u64)
                 .memory_budget(MIB)
                 .head_cache(16 << 10)
@@ -112,11 +131,23 @@ impl Explorer {
         }
         let (before, after) = (client("before").await, client("after").await);
         let (seen, probed) = (HashSet::new(), HashSet::new());
-        Self { monitor: Monitor::new(scenario.part), scenario, blank, actors, before, after, seen, probed, runs: 0 }
+        Self {
+            monitor: Monitor::new(scenario.part),
+            scenario,
+            blank,
+            actors,
+            before,
+            after,
+            seen,
+            probed,
+            thorough: false,
+            runs: 0,
+        }
     }
 
     /// Tries all runs, or `most`, with so many faults in each.
     async fn explore(&mut self, faults: usize, most: usize) -> bool {
+        self.thorough = most == 0;
         let (mut todo, mut random, first) = (Todo::from([(0, vec![Vec::new()])]), Rng::new(1), self.runs);
         while let Some(mut easiest) = todo.first_entry() {
             let runs = easiest.get_mut();
@@ -163,19 +194,22 @@ impl<'a> Run<'a> {
         let mut views = Monitor::start();
         if let Some(length) = of.scenario.start {
             let driver = of.before.goes_to(&server);
-            for at in std::iter::once(0..0).chain((0..length).map(|at| at..at + 1)) {
-                let op = Op::Append { at: Some(at.start), text: b"abcdef"[at].to_vec(), whole: None };
+            let appends = std::iter::once(0..0).chain((0..length).map(|at| at..at + 1));
+            let appends =
+                appends.map(|at| Op::Append { at: Some(at.start), text: b"abcdef"[at].to_vec(), whole: None });
+            for op in appends.chain(of.scenario.complete.then_some(Op::Commit)) {
                 views = of.monitor.invoke(&views, (9, 0), &op);
-                let answer = call(driver, &path, &op).await;
+                let answer = call(driver, &server, &path, &op).await;
                 views = of.monitor.answer(&views, (9, 0), &answer).unwrap();
             }
         }
+        of.scenario.scripts.iter().for_each(|script| store_others(&server, &path, script));
         let origins = Origins::new(&server);
         let gate = server.gate();
         let clients = of.actors.iter().zip(&of.scenario.scripts).enumerate();
         let actors = clients.map(|(n, (client, script))| {
             let driver = client.goes_to(&server).clone();
-            Actor::new(n, driver, &path, script)
+            Actor::new(n, driver, &server, &path, script)
         });
         let actors = actors.collect();
         Self {
@@ -255,7 +289,7 @@ impl<'a> Run<'a> {
             for (m, waiting) in actor.waiting.iter().enumerate() {
                 let call = &waiting.call;
                 let mut moves = vec![Move::Request(n, m, Outcome::Do)];
-                if self.faults > 0 && call.writes() {
+                if self.faults > 0 && (self.of.scenario.fails)(call) {
                     moves.push(Move::Request(n, m, Outcome::Lost(Failure::Timeout)));
                     // A PutObject or DeleteObject of the file itself can't be fenced: they end within their time-out.
                     let fenced = call.key.contains('~') || call.param("uploadId").is_some() || call.key.is_empty();
@@ -351,53 +385,25 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Everybody has crashed: what can fresh clients do?
+    /// Everybody has crashed: what can fresh clients do? One of three, each state in turn, unless all runs are tried.
     async fn probe(&mut self) {
-        if !self.of.probed.insert(digest(&(self.origins.state(&self.path), &self.views))) {
+        let state = digest(&(self.origins.state(&self.path), &self.views));
+        if !self.of.probed.insert(state) {
             return;
         }
         let views = self.of.monitor.end(&self.views, None);
-        let server = self.server.fork();
-        let mut probe = Probe { of: self.of, path: &self.path, views, server, trace: self.trace.clone() };
-        probe.trace.push("-- all dead --".to_owned());
-        let mut found = vec![probe.call(Op::Stat).await, probe.call(Op::Read).await];
-        let (views, fork) = (probe.views.clone(), probe.server.fork());
-        // It can be gone on with and completed, or deleted where it is empty.
-        for turn in 0..4 {
-            let size = match &found[0] {
-                Answer::Size(size) => *size,
-                _ => 0,
-            };
-            if !matches!(found[1], Answer::Text(_)) {
-                if turn > 0 && size == 0 {
-                    probe.call(Op::Delete).await;
-                }
-                let more = Op::Append { at: Some(size), text: vec![b'0' + turn], whole: None };
-                found = vec![probe.call(more).await];
-            } else {
-                found = vec![Answer::Ok];
+        for way in 0..3 {
+            if !self.of.thorough && self.of.probed.len() % 3 != way {
+                continue;
             }
-            found.push(probe.call(Op::Commit).await);
-            let done = found == [Answer::Ok, Answer::Ok];
-            found = vec![probe.call(Op::Stat).await, probe.call(Op::Read).await];
-            if done {
-                break;
+            let (server, trace) = (self.server.fork(), self.trace.clone());
+            let mut probe = Probe { of: self.of, path: &self.path, views: views.clone(), server, trace };
+            probe.trace.push("-- all dead --".to_owned());
+            match way {
+                0 => probe.goes_on().await,
+                1 => probe.ends(&[Op::Stat, Op::Read, Op::Delete, Op::Stat, Op::Sweep(false), Op::Stat]).await,
+                _ => probe.ends(&[Op::Sweep(false), Op::Stat, Op::Read, Op::Delete, Op::Sweep(false), Op::Stat]).await,
             }
-            assert!(turn < 3, "neither appends nor commits succeed: {:#?}", probe.trace);
-        }
-        probe.call(Op::Sweep(false)).await;
-        probe.call(Op::Read).await;
-        let object = self.path.as_str()[1..].to_owned();
-        probe.nothing_but(&[object]);
-        for calls in [
-            vec![Op::Delete, Op::Stat, Op::Sweep(false), Op::Stat],
-            vec![Op::Sweep(false), Op::Stat, Op::Read, Op::Delete, Op::Sweep(false), Op::Stat],
-        ] {
-            (probe.views, probe.server) = (views.clone(), fork.fork());
-            for op in calls {
-                probe.call(op).await;
-            }
-            probe.nothing_but(&[]);
         }
     }
 }
@@ -418,7 +424,7 @@ impl Probe<'_> {
         if matches!(op, Op::Sweep(_)) {
             self.server.age(Duration::from_secs(7200));
         }
-        let answer = call(self.of.after.goes_to(&self.server), self.path, &op).await;
+        let answer = call(self.of.after.goes_to(&self.server), &self.server, self.path, &op).await;
         self.trace.push(format!("{} -> {answer:?}", describe(&op)));
         self.views = match &answer {
             Answer::Failed => self.of.monitor.end(&self.views, Some(slot)),
@@ -430,8 +436,42 @@ impl Probe<'_> {
         answer
     }
 
+    /// The file can be gone on with and completed, or deleted where it is empty.
+    async fn goes_on(&mut self) {
+        let mut found = [self.call(Op::Stat).await, self.call(Op::Read).await];
+        for turn in 0.. {
+            assert!(turn < 4, "neither appends nor commits succeed: {:#?}", self.trace);
+            let mut appended = Answer::Ok;
+            if !matches!(found[1], Answer::Text(_)) {
+                let size = if let Answer::Size(size) = found[0] { size } else { 0 };
+                if turn > 0 && size == 0 {
+                    self.call(Op::Delete).await;
+                }
+                appended = self.call(Op::Append { at: Some(size), text: vec![b'0' + turn], whole: None }).await;
+            }
+            let done = appended == Answer::Ok && self.call(Op::Commit).await == Answer::Ok;
+            found = [self.call(Op::Stat).await, self.call(Op::Read).await];
+            if done {
+                break;
+            }
+        }
+        self.call(Op::Sweep(false)).await;
+        self.call(Op::Read).await;
+        let object = self.path.as_str()[1..].to_owned();
+        self.nothing_but(&[object]);
+    }
+
+    /// After these nothing is left.
+    async fn ends(&mut self, ops: &[Op]) {
+        for op in ops {
+            self.call(op.clone()).await;
+        }
+        self.nothing_but(&[]);
+    }
+
     fn nothing_but(&self, keys: &[String]) {
-        let left = (self.server.keys(), self.server.uploads().len());
+        let left = self.server.keys().into_iter().filter(|key| !is_other(key)).collect::<Vec<_>>();
+        let left = (left, self.server.uploads().len());
         assert_eq!(left, (keys.to_vec(), 0), "left behind: {:#?}", self.trace);
     }
 }
@@ -450,6 +490,7 @@ fn describe(op: &Op) -> String {
     match op {
         Op::Append { at, text: new, whole } => format!("Append({at:?}, {:?}, {whole:?})", text(new)),
         Op::Whole(new) => format!("Whole({:?})", text(new)),
+        Op::Rewrite { size, at, text: new, whole } => format!("Rewrite({size}, {at}, {:?}, {whole:?})", text(new)),
         Op::Put(new) => format!("Put({:?})", text(new)),
         other => format!("{other:?}"),
     }

@@ -28,9 +28,22 @@ pub(super) enum Op {
         text: Text,
         whole: Option<usize>,
     },
+    /// Writes anew from an offset within a file of so many symbols.
+    Rewrite {
+        size: usize,
+        at: usize,
+        text: Text,
+        whole: Option<usize>,
+    },
     /// An `EndOfStream` write of a file that must not be there.
     Whole(Text),
     Put(Text),
+    /// Files of these texts, which nobody else knows, are moved or joined to become this one.
+    In(Vec<Text>),
+    /// It is moved away: the answer is what arrived.
+    Out,
+    /// It is joined with another one of this text: the answer is what that makes.
+    Join(Text),
     Commit,
     Delete,
     /// `true`: heads are too young for it.
@@ -105,20 +118,22 @@ fn steps(register: &Option<Register>, op: &Op, step: &Step, short: usize) -> Vec
     match (op, step) {
         (_, Step::Done(_)) => {}
         (Op::Stat, _) if empty => next.extend([Answer::Nothing, Answer::Size(0)].map(|answer| (same(), done(answer)))),
-        (Op::Read, _) if empty => {
+        (Op::Read | Op::Join(_) | Op::Out, _) if empty => {
             next.extend([Answer::Nothing, Answer::NotCommitted].map(|answer| (same(), done(answer))));
         }
         (Op::Stat, _) => {
             let answer = there.map_or(Answer::Nothing, |there| Answer::Size(there.text.len()));
             next.push((same(), done(answer)));
         }
-        (Op::Read, _) => {
-            let answer = match there {
-                None => Answer::Nothing,
-                Some(there) if there.complete => Answer::Text(there.text.clone()),
-                Some(_) => Answer::NotCommitted,
+        (Op::Read | Op::Join(_) | Op::Out, _) => {
+            let answer = match (op, there) {
+                (_, None) => Answer::Nothing,
+                (Op::Join(with), Some(there)) if there.complete => Answer::Text([&there.text[..], with].concat()),
+                (_, Some(there)) if there.complete => Answer::Text(there.text.clone()),
+                (_, Some(_)) => Answer::NotCommitted,
             };
-            next.push((same(), done(answer)));
+            let left = there.filter(|there| !(there.complete && *op == Op::Out));
+            next.push((left.cloned(), done(answer)));
         }
         (Op::Whole(_), _) if there.is_some_and(|there| there.complete) => next.push((same(), done(Answer::Exists))),
         (Op::Put(text) | Op::Whole(text), _) => {
@@ -128,6 +143,10 @@ fn steps(register: &Option<Register>, op: &Op, step: &Step, short: usize) -> Vec
             if matches!(op, Op::Whole(_)) && there.is_some() {
                 next.push((same(), done(Answer::Exists)));
             }
+        }
+        (Op::In(texts), _) => {
+            let put = Register { text: texts.concat(), complete: true, hidden: beside(register) };
+            next.push((Some(put), done(Answer::Ok)));
         }
         (Op::Delete, _) => {
             let answer = if there.is_some() { Answer::Ok } else { Answer::Nothing };
@@ -185,7 +204,24 @@ fn steps(register: &Option<Register>, op: &Op, step: &Step, short: usize) -> Vec
                 next.push((same(), Step::Under(hidden.clone(), 0)));
             }
         }
-        (Op::Append { text, whole, .. }, Step::Under(before, count)) => {
+        (Op::Rewrite { size, at, text, whole }, Step::Invoked) => {
+            let cut = |text: &Text| text[..*at].to_vec();
+            match there {
+                None => next.push((same(), done(Answer::Offset(0)))),
+                Some(there) if there.text.len() != *size => {
+                    next.push((same(), done(Answer::Offset(there.text.len()))));
+                }
+                Some(there) if there.complete && *whole == Some(at + text.len()) => {
+                    next.push((complete([&cut(&there.text)[..], text].concat()), done(Answer::Ok)));
+                }
+                Some(there) if there.complete => {}
+                Some(there) => next.push((uncommitted(cut(&there.text)), Step::Under(cut(&there.text), 0))),
+            }
+            if there.is_some_and(|there| there.complete) {
+                next.push((same(), done(Answer::Exists)));
+            }
+        }
+        (Op::Append { text, whole, .. } | Op::Rewrite { text, whole, .. }, Step::Under(before, count)) => {
             let have = [&before[..], &text[..*count]].concat();
             let now = text.get(*count).map(|symbol| [&have[..], &[*symbol]].concat());
             let under = Step::Under(before.clone(), count + 1);
@@ -299,11 +335,11 @@ impl Monitor {
                 (_, Pending::Helper(_)) => Some(call.clone()),
                 (of, Pending::Call(op, step)) => {
                     let sealed = match (op, step, register) {
-                        (Op::Append { text, whole: Some(whole), .. }, Step::Under(before, count), _)
-                            if before.len() + count == *whole =>
-                        {
-                            [&before[..], text].concat()
-                        }
+                        (
+                            Op::Append { text, whole: Some(whole), .. } | Op::Rewrite { text, whole: Some(whole), .. },
+                            Step::Under(before, count),
+                            _,
+                        ) if before.len() + count == *whole => [&before[..], text].concat(),
                         (Op::Commit, Step::Invoked, Some(there)) if !there.complete => there.text.clone(),
                         _ => return None,
                     };

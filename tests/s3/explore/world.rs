@@ -62,8 +62,38 @@ pub(super) enum Event {
     Answered(Answer),
 }
 
+/// A file beside the one that all meet at.
+fn other(path: &StoragePath, name: &str) -> StoragePath {
+    StoragePath::parse(&format!("{path}-{name}")).unwrap()
+}
+
+/// Whether a key is that of such a file.
+pub(super) fn is_other(key: &str) -> bool {
+    key.contains('-')
+}
+
+/// Stores what the calls need that make the file of others.
+pub(super) fn store_others(server: &S3Server, path: &StoragePath, script: &[Do]) {
+    for step in script {
+        let texts = match step {
+            Do::Call(Op::In(texts)) => texts.clone(),
+            Do::Call(Op::Join(text)) => vec![text.clone()],
+            _ => Vec::new(),
+        };
+        for (n, text) in texts.iter().enumerate() {
+            server.put(&other(path, &format!("from{n}")).as_str()[1..], expand(text));
+        }
+    }
+}
+
 /// Makes one call.
-pub(super) async fn call(driver: &S3Driver, path: &StoragePath, op: &Op) -> Answer {
+pub(super) async fn call(driver: &S3Driver, server: &S3Server, path: &StoragePath, op: &Op) -> Answer {
+    let to = other(path, "to");
+    let from = |count: usize| (0..count).map(|n| other(path, &format!("from{n}")));
+    let arrived = |result: Result<(), Error>| match result {
+        Ok(()) => Answer::Text(contract(&server.object(&to.as_str()[1..]).unwrap().body)),
+        Err(error) => refusal(&error),
+    };
     let write = async |offset: usize, text: &Text, expected, completion| {
         let symbols: Vec<_> = text.iter().map(|symbol| Ok(vec![*symbol; SYMBOL].into())).collect();
         let options = WriteOptions { expected, completion, ..WriteOptions::default() };
@@ -75,6 +105,19 @@ pub(super) async fn call(driver: &S3Driver, path: &StoragePath, op: &Op) -> Answ
             let expected = at.map_or(Expected::Absent, |at| Expected::Size(bytes(at)));
             let completion = whole.map_or(Completion::OnCommit, |whole| Completion::AtSize(bytes(whole)));
             answer(write(at.unwrap_or(0), text, expected, completion).await)
+        }
+        Op::Rewrite { size, at, text, whole } => {
+            let completion = whole.map_or(Completion::OnCommit, |whole| Completion::AtSize(bytes(whole)));
+            answer(write(*at, text, Expected::Size(bytes(*size)), completion).await)
+        }
+        Op::In(texts) => match &from(texts.len()).collect::<Vec<_>>()[..] {
+            [from] => answer(driver.move_to(from, path).await),
+            many => answer(driver.concat(many, path).await.map(drop)),
+        },
+        Op::Out => arrived(driver.move_to(path, &to).await),
+        Op::Join(_) => {
+            let sources: Vec<_> = std::iter::once(path.clone()).chain(from(1)).collect();
+            arrived(driver.concat(&sources, &to).await.map(drop))
         }
         Op::Whole(text) => answer(write(0, text, Expected::Absent, Completion::EndOfStream).await),
         Op::Put(text) => answer(driver.put_content(path, expand(text).into()).await),
@@ -104,6 +147,8 @@ fn refusal(error: &Error) -> Answer {
         ErrorKind::InvalidOffset => Answer::Offset(symbols(error.size().unwrap())),
         // The engine did not answer, or somebody else was first.
         ErrorKind::Conflict | ErrorKind::Backend | ErrorKind::Timeout => Answer::Failed,
+        // An offset in a finished part.
+        ErrorKind::UnsupportedMethod => Answer::Failed,
         _ => panic!("no caller is to see this: {error:?}"),
     }
 }
@@ -128,7 +173,9 @@ fn contract(content: &[u8]) -> Text {
     text
 }
 
-async fn act(driver: S3Driver, path: StoragePath, script: Vec<Do>, events: Rc<RefCell<VecDeque<Event>>>) {
+type Events = Rc<RefCell<VecDeque<Event>>>;
+
+async fn act(driver: S3Driver, server: S3Server, path: StoragePath, script: Vec<Do>, events: Events) {
     let mut last = Answer::Failed;
     for step in script {
         let op = match (step, &last) {
@@ -140,7 +187,7 @@ async fn act(driver: S3Driver, path: StoragePath, script: Vec<Do>, events: Rc<Re
             _ => continue,
         };
         events.borrow_mut().push_back(Event::Called(op.clone()));
-        last = call(&driver, &path, &op).await;
+        last = call(&driver, &server, &path, &op).await;
         events.borrow_mut().push_back(Event::Answered(last.clone()));
     }
 }
@@ -157,7 +204,7 @@ pub(super) struct Waiting {
 pub(super) struct Actor {
     pub(super) name: char,
     future: Option<Pin<Box<dyn Future<Output = ()>>>>,
-    events: Rc<RefCell<VecDeque<Event>>>,
+    events: Events,
     /// Tells all that it knows: the digest of the answers it got.
     knows: u64,
     pub(super) waiting: Vec<Waiting>,
@@ -167,9 +214,9 @@ pub(super) struct Actor {
 }
 
 impl Actor {
-    pub(super) fn new(n: usize, driver: S3Driver, path: &StoragePath, script: &[Do]) -> Self {
+    pub(super) fn new(n: usize, driver: S3Driver, server: &S3Server, path: &StoragePath, script: &[Do]) -> Self {
         let events = Rc::default();
-        let future = Box::pin(act(driver, path.clone(), script.to_vec(), Rc::clone(&events)));
+        let future = Box::pin(act(driver, server.clone(), path.clone(), script.to_vec(), Rc::clone(&events)));
         Self {
             name: char::from(b'A' + n as u8),
             future: Some(Box::pin(unconstrained(future))),
@@ -261,6 +308,7 @@ impl Origins {
     pub(super) fn seen_by(&self, call: &Call, path: &StoragePath) -> u64 {
         let key = &call.key;
         match call.op {
+            Request::CopyObject | Request::UploadPartCopy => digest(&self.source(call)),
             Request::GetObject | Request::HeadObject => digest(&self.objects.get(key)),
             Request::ListObjectsV2 => {
                 let prefix = call.param("prefix").unwrap_or_default();
@@ -274,8 +322,15 @@ impl Origins {
         }
     }
 
+    /// Where what a request copies comes from.
+    fn source(&self, call: &Call) -> Option<&u64> {
+        let (_, key) = call.header("x-amz-copy-source")?.strip_prefix('/')?.split_once('/')?;
+        self.objects.get(key)
+    }
+
     /// The engine did a request.
     pub(super) fn done(&mut self, server: &S3Server, call: &Call, status: StatusCode, origin: u64) {
+        let origin = self.source(call).map_or(origin, |source| digest(&(origin, source)));
         let upload = || call.param("uploadId").unwrap_or_default();
         let (objects, uploads) = (&mut self.objects, &mut self.uploads);
         if status.is_success() {
