@@ -6,7 +6,8 @@
 //! that the orders of two actors' requests are all tried in some thousand runs. Whoever is never chosen again has crashed: in every
 //! state the actors are left as they are, and fresh clients try what can still be done, on a copy of the bucket.
 //!
-//! Each scenario is tried without faults and with, the fewest changes of turn first, for `HOLDALL_TEST_RUNS` runs each (50 by default; 0: all).
+//! Each scenario is tried without faults and with, the fewest changes of turn first, for `HOLDALL_TEST_RUNS` runs each (50 by
+//! default, times the weight of the scenario; 0: all).
 
 mod monitor;
 mod scenarios;
