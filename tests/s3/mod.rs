@@ -9,7 +9,6 @@ mod credentials;
 mod directories;
 mod explore;
 mod faults;
-mod interleavings;
 mod limits;
 mod long_lived;
 mod memory;

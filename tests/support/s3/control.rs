@@ -367,6 +367,14 @@ impl Gate {
     pub fn discard(&self, client: &str) {
         while self.try_next(client).is_some() {}
     }
+
+    /// Waits until no task can go on but by a request's release: every actor waits at the gate, or is done.
+    ///
+    /// Needs a current-thread runtime with paused time, and clients that come in by [`S3Server::connector`]: the clock then
+    /// only moves when nothing else can. A sleep of the clients' shorter than a millisecond is waited for, a longer one isn't.
+    pub async fn settle(&self) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 impl Drop for Gate {
