@@ -13,8 +13,7 @@ impl Store {
         if path.is_root() {
             return Err(Error::new(ErrorKind::InvalidPath).with_detail("the root can't be deleted"));
         }
-        let file = self.delete_file(path).await?;
-        let below = self.delete_below(path).await?;
+        let (file, below) = futures::try_join!(self.delete_file(path), self.delete_below(path))?;
         if file || below { Ok(()) } else { Err(Error::new(ErrorKind::PathNotFound)) }
     }
 
