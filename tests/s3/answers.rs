@@ -59,6 +59,27 @@ async fn an_upload_is_complete_only_if_its_answer_or_its_object_says_so() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_error_in_a_200_is_known_by_its_code() {
+    let all = data(200 * KIB);
+    for (answer, refused) in [
+        ("<Error><Code>NoSuchUpload</Code></Error>", Some(ErrorKind::Conflict)),
+        (" <Error><Code>PreconditionFailed</Code></Error>", Some(ErrorKind::Conflict)),
+        ("<Error><Code>ConditionalRequestConflict</Code></Error>", None),
+        ("<Error><Code>SlowDown</Code></Error>", None),
+    ] {
+        let write = async |outcome| {
+            let (server, driver) = start().await;
+            server.fault(Rule::on(Op::CompleteMultipartUpload, outcome));
+            driver.write_stream(&path("/to"), 0, stream(&all), WriteOptions::default()).await
+        };
+        // It was done all the same, by a try before this one.
+        assert_eq!(write(Outcome::Lost(Failure::In200(answer))).await.unwrap(), 200 * KIB, "{answer}");
+        let failed = write(Outcome::Fail(Failure::In200(answer))).await.err().map(|error| error.kind());
+        assert_eq!(failed, refused, "{answer}");
+    }
+}
+
 #[tokio::test]
 async fn a_listing_that_goes_on_nowhere_is_no_whole_one() {
     const TRUNCATED: &str = "<IsTruncated>true</IsTruncated>";

@@ -114,8 +114,8 @@ async fn a_sealed_file_that_cannot_be_completed_does_not_stop_a_sweep() {
         if ended_by_a_rule {
             abort_uploads(&server).await;
         } else {
-            let refuse = Rule::on(Op::CompleteMultipartUpload, Outcome::Fail(Failure::Error(Code::InvalidRequest)));
-            server.fault(refuse.always());
+            let refuse = Rule::on(Op::CompleteMultipartUpload, Outcome::Fail(Failure::Error(Code::EntityTooSmall)));
+            server.fault(refuse.key("a").always());
         }
         server.age(2 * DAY);
         open(small(&server)).await.sweep(DAY).await.unwrap();

@@ -57,8 +57,8 @@ pub(super) fn object(headers: &HeaderMap) -> Result<Object, Failure> {
         id: text(ID_HEADER).and_then(Id::parse),
         metadata: headers
             .iter()
-            // What isn't plain text can't be signed.
-            .filter(|(name, value)| is_metadata(name.as_str()) && value.to_str().is_ok())
+            // What isn't text can't be signed.
+            .filter(|(name, value)| is_metadata(name.as_str()) && std::str::from_utf8(value.as_bytes()).is_ok())
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect(),
     })
@@ -93,6 +93,23 @@ mod tests {
         for text in ["", "bytes */10", "bytes 7-3/10", "bytes 3-10/10", "bytes 3-7/*", "bytes -7/10"] {
             assert_eq!(content_range(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_the_writer_of_an_object_said_is_kept_if_it_is_text() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("content-length", "3".as_bytes()),
+            ("etag", b"\"abc\""),
+            ("content-disposition", "attachment; filename=\"\u{fc}.pdf\"".as_bytes()),
+            ("x-amz-meta-author", b"\xff"),
+            ("server", b"S3"),
+        ] {
+            headers.insert(name, http::HeaderValue::from_bytes(value).unwrap());
+        }
+        let metadata = object(&headers).unwrap().metadata;
+        assert_eq!(metadata.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["content-disposition"]);
+        assert_eq!(metadata["content-disposition"], headers["content-disposition"]);
     }
 
     #[test]

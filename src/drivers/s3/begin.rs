@@ -72,7 +72,8 @@ impl Store {
 
     /// Makes parts large enough for the rest of a file whose total became known after its first bytes.
     fn fit(&self, head: &mut Head, total: u64) -> Result<()> {
-        let needed = self.part_size_of(total.saturating_sub(head.parts_size()))?;
+        let rest = total.saturating_sub(head.parts_size());
+        let needed = self.plan.rest(rest, head.top, head.part_size).map_err(|needed| self.too_large(total, needed))?;
         if needed > head.part_size && self.config.equal_parts && !head.parts.is_empty() {
             let detail = format!(
                 "a file of {total} bytes needs parts of {needed}, and its first ones, to which all must be equal, have {}",
@@ -80,7 +81,7 @@ impl Store {
             );
             return Err(Error::new(ErrorKind::SizeExceeded).with_detail(detail));
         }
-        head.part_size = head.part_size.max(needed);
+        head.part_size = needed;
         Ok(())
     }
 

@@ -171,6 +171,14 @@ impl Client {
         }
     }
 
+    /// DeleteObject without a condition, sent once: what somebody creates there later is not to be hit by another try.
+    pub(super) async fn delete_once(&self, key: &str) -> Result<(), Failure> {
+        match self.transport.exchange(&Call::new(Method::DELETE, key), Again::IfNotBegun).await {
+            Err(failure) if !failure.is_not_found() => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
     /// DeleteObjects, as often as it takes.
     pub(super) async fn delete_all(&self, keys: &[String]) -> Result<(), Failure> {
         if let [key] = keys {

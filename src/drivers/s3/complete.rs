@@ -85,3 +85,10 @@ impl Store {
         }
     }
 }
+
+/// Whether no later try to complete the file can succeed: its upload is gone, another object has the path, or the engine
+/// does not take the parts.
+pub(super) fn can_never_complete(error: &Error) -> bool {
+    let failure = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Failure>());
+    error.kind() == ErrorKind::Conflict || failure.is_some_and(Failure::is_hopeless)
+}

@@ -350,7 +350,8 @@ impl S3Config {
     }
 
     /// How long one try of a request may take until its answer begins, beside a second for each 256 KiB that it sends or
-    /// 4 MiB that the engine copies; and how long a download may stand still. 30 s by default.
+    /// 4 MiB that the engine copies, and four minutes for an engine that puts an upload together; and how long a download
+    /// may stand still. 30 s by default.
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }

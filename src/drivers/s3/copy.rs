@@ -23,16 +23,17 @@ impl Store {
             return Ok(());
         }
         self.copy_to(from, &object, to).await?;
-        // An uncommitted file that the object hid would show again: it goes too, and its head is won first. With heads that
-        // stay behind dead, a dead one says nothing.
+        // An uncommitted file that the object hid would show again: it goes too, and its head is won first.
         drop(self.cache.take(from));
-        let tombs = self.found.conditional_put && !self.found.conditional_delete;
-        let hidden = self.read_head(from).await?.filter(|held| !(tombs && held.head.state == State::Dead));
+        let hidden = self.read_head_to_end(from).await?;
+        // A head that is not beside the object any more would be somebody's new file; and what is there must still be what was
+        // copied, where DELETE does not ask.
+        if (hidden.is_some() || !self.found.conditional_delete)
+            && self.object(from).await?.is_none_or(|there| there.etag != object.etag)
+        {
+            return Err(conflict("somebody else replaced or deleted the source"));
+        }
         let killed = match hidden {
-            // One that is not beside the object any more would be somebody's new file.
-            Some(_) if self.object(from).await?.is_none_or(|there| there.etag != object.etag) => {
-                return Err(conflict("somebody else replaced or deleted the source"));
-            }
             Some(held) => Some(self.kill(from, held).await?),
             None => None,
         };

@@ -1,6 +1,7 @@
 //! Deleting: the object, what is uncommitted, and all below.
 
 use super::client::Cond;
+use super::complete::can_never_complete;
 use super::head::State;
 use super::listing::Listing;
 use super::store::{Store, conflict};
@@ -13,8 +14,9 @@ impl Store {
         if path.is_root() {
             return Err(Error::new(ErrorKind::InvalidPath).with_detail("the root can't be deleted"));
         }
-        let (file, below) = futures::try_join!(self.delete_file(path), self.delete_below(path))?;
-        if file || below { Ok(()) } else { Err(Error::new(ErrorKind::PathNotFound)) }
+        // Both are waited for whatever happens: no DELETE of this call may land after it has failed.
+        let (file, below) = futures::join!(self.delete_file(path), self.delete_below(path));
+        if file? | below? { Ok(()) } else { Err(Error::new(ErrorKind::PathNotFound)) }
     }
 
     /// Deletes the file at a path, complete or not; `false` if there was none.
@@ -23,10 +25,7 @@ impl Store {
         let key = self.keys.object(path);
         for _ in 0..3 {
             let mut seen = self.object(path).await?.is_some();
-            // With heads that stay behind dead, a dead one says nothing.
-            let tombs = self.found.conditional_put && !self.found.conditional_delete;
-            let head = self.read_head(path).await?.filter(|held| !(tombs && held.head.state == State::Dead));
-            let Some(held) = head else {
+            let Some(held) = self.read_head_to_end(path).await? else {
                 if !seen {
                     if self.object(path).await?.is_none() {
                         return Ok(false);
@@ -41,8 +40,7 @@ impl Store {
                 // A Complete may be under way, and would bring the file back.
                 match self.complete(path, held.clone()).await {
                     Ok(()) => continue,
-                    // It can't be completed any more: the bucket's rules aborted its upload, or another object took the path.
-                    Err(error) if error.kind() == ErrorKind::Conflict => {}
+                    Err(error) if can_never_complete(&error) => {}
                     Err(error) => return Err(error),
                 }
             }

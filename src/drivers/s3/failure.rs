@@ -35,6 +35,8 @@ impl Failure {
     /// The engine answered so; `document` is its error document, if it sent one.
     pub(super) fn answered(status: StatusCode, error: Option<(String, String)>) -> Self {
         let (code, message) = error.unwrap_or_default();
+        // A 200 that went out before the work was done: only the code tells what became of it.
+        let status = if status.is_success() { status_of(&code) } else { status };
         let throttled = status == StatusCode::TOO_MANY_REQUESTS || matches!(&*code, "SlowDown" | "ThrottlingException");
         // A conditional request that met another one under way; it was not done.
         let raced = status == StatusCode::CONFLICT && code == "ConditionalRequestConflict";
@@ -124,12 +126,17 @@ impl Failure {
 
     /// Whether the caller may not do this.
     pub(super) fn is_denied(&self) -> bool {
-        matches!(self.status, Some(StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED)) || self.code == "AccessDenied"
+        matches!(self.status, Some(StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED))
     }
 
     /// Whether the caller is known and may not do this. Wrong credentials have codes of their own.
     pub(super) fn is_access_denied(&self) -> bool {
         self.is_denied() && self.code == "AccessDenied"
+    }
+
+    /// The engine will not make this object of these parts, however often it is asked.
+    pub(super) fn is_hopeless(&self) -> bool {
+        matches!(&*self.code, "EntityTooSmall" | "InvalidPart" | "InvalidPartOrder")
     }
 
     /// Whether it may have been done, now or later.
@@ -162,6 +169,20 @@ impl Failure {
             Some(StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT) => ErrorKind::Timeout,
             _ => ErrorKind::Backend,
         }
+    }
+}
+
+/// The status that comes with an error's code (Amazon S3 API Reference, "Error responses").
+fn status_of(code: &str) -> StatusCode {
+    match code {
+        "AccessDenied" => StatusCode::FORBIDDEN,
+        "NoSuchBucket" | "NoSuchKey" | "NoSuchUpload" => StatusCode::NOT_FOUND,
+        "ConditionalRequestConflict" => StatusCode::CONFLICT,
+        "PreconditionFailed" => StatusCode::PRECONDITION_FAILED,
+        "NotImplemented" => StatusCode::NOT_IMPLEMENTED,
+        "InternalError" => StatusCode::INTERNAL_SERVER_ERROR,
+        "ServiceUnavailable" | "SlowDown" => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_REQUEST,
     }
 }
 

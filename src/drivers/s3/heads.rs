@@ -20,6 +20,17 @@ impl Store {
         Ok(self.read_head_at(path).await?.map(|(held, _)| held))
     }
 
+    /// Whether heads that died stay where they are, until a sweep takes them: an unconditional DELETE could hit newer ones.
+    pub(super) fn keeps_dead_heads(&self) -> bool {
+        self.found.conditional_put && !self.found.conditional_delete
+    }
+
+    /// The head of a path whose file is to go. One that died and stayed says nothing.
+    pub(super) async fn read_head_to_end(&self, path: &StoragePath) -> Result<Option<Held>> {
+        let head = self.read_head(path).await?;
+        Ok(head.filter(|held| !(self.keeps_dead_heads() && held.head.state == State::Dead)))
+    }
+
     /// The head of a path, and when it was written.
     pub(super) async fn read_head_at(&self, path: &StoragePath) -> Result<Option<(Held, Option<SystemTime>)>> {
         let Some((object, bytes)) = self.client.get_small(&self.keys.head(path), MAX_HEAD, Cond::Any).await? else {
@@ -90,9 +101,9 @@ impl Store {
         let segments = self.segment_keys(&held.head);
         let dropped = if self.found.conditional_delete {
             self.client.delete(&key, Cond::Is(&held.etag)).await.map_err(Error::from)
-        } else if self.found.conditional_put {
+        } else if self.keeps_dead_heads() {
             // An unconditional DELETE could hit a newer head; a dead one stays until a sweep takes it.
-            let mut head = Head { segments: Vec::new(), state: State::Dead, inline: Default::default(), ..held.head };
+            let mut head = Head { state: State::Dead, upload: held.head.upload, ..Head::new(held.head.file, 0) };
             self.put_head(path, &mut head, Some(&held.etag)).await.map(drop)
         } else {
             self.client.delete(&key, Cond::Any).await.map_err(Error::from)

@@ -82,7 +82,12 @@ const NAME: &str = "s3";
 ///   else the writer of an object said of it, up to [`S3Config::copy_threshold`]. A larger file is put together anew, without.
 /// - A version is the object's ETag with an id of the write that made it. What other tools write has no such id: the same
 ///   bytes of theirs are the same version.
-/// - [`sweep`](StorageDriver::sweep) must be told a time that is longer than any request can take; an hour is plenty.
+/// - [`sweep`](StorageDriver::sweep) must be told a time that is longer than any request with its tries can take: a day is
+///   plenty, an hour is where no part or copy is over 256 MiB.
+/// - Where DELETE ignores `If-Match` (MinIO), the head of a file that was uncommitted stays when the file ends, some hundred
+///   bytes marked as dead, and a later sweep removes it. A file that is created at the same path in the moment of that one
+///   request, after so long a time, can be lost; and `move_to` can take away what was put to its source in the moment of its
+///   DELETE. Paths with random ids, which are never used again, don't meet this.
 /// - Rules of the bucket that abort multipart uploads end uncommitted files. Cloudflare R2 does so after 7 days unless told
 ///   otherwise.
 /// - An uncommitted file can be cut back within its tail and at the border of a part; inside a part that is
@@ -143,6 +148,8 @@ impl StorageDriver for S3Driver {
 
     fn capabilities(&self) -> Capabilities {
         let (config, found) = (&self.store.config, &self.store.found);
+        // The tail that was kept since the last append comes beside the budget.
+        let cached_tail = if found.conditional_put { config.head_cache.min(config.max_part_size()) } else { 0 };
         Capabilities {
             url_for: true,
             conditional_put: found.conditional_put,
@@ -150,11 +157,7 @@ impl StorageDriver for S3Driver {
             server_side_concat: found.copies && !config.equal_parts,
             uncommitted: true,
             max_gap: config.max_gap,
-            // The tail that was kept since the last append comes beside the budget.
-            max_stream_memory: config
-                .memory_budget
-                .saturating_add(config.head_cache.min(config.max_part_size()))
-                .saturating_add(write::FREE),
+            max_stream_memory: config.memory_budget.saturating_add(cached_tail).saturating_add(write::FREE),
             ..Capabilities::minimal()
         }
     }

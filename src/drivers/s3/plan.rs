@@ -7,6 +7,8 @@ use super::head::MAX_PARTS;
 
 /// How many part numbers a file is planned for; the others are for tries that failed and for writers that died.
 const PLANNED: u64 = MAX_PARTS as u64 / 2;
+/// How many numbers are kept for that where some are used already.
+const SPARE: u64 = MAX_PARTS as u64 / 10;
 /// After how many parts they double, while the size of the file isn't known.
 const STEP: u32 = 400;
 const MIB: u64 = 1 << 20;
@@ -32,6 +34,21 @@ impl Plan {
         let Some(total) = total else { return Ok(self.part) };
         let needed = total.div_ceil(PLANNED).max(self.part);
         let needed = if needed > self.part { needed.next_multiple_of(MIB) } else { needed };
+        if needed > self.largest { Err(needed) } else { Ok(needed) }
+    }
+
+    /// The size of the parts for the `rest` of a file, whose parts were to have `current` bytes and which has used the numbers
+    /// up to `top`.
+    ///
+    /// # Errors
+    /// As [`first`](Self::first).
+    pub(super) fn rest(&self, rest: u64, top: u32, current: u64) -> Result<u64, u64> {
+        let numbers = u64::from(MAX_PARTS.saturating_sub(top)).saturating_sub(SPARE).clamp(1, PLANNED);
+        let needed = rest.div_ceil(numbers);
+        if needed <= current {
+            return Ok(current);
+        }
+        let needed = needed.next_multiple_of(MIB);
         if needed > self.largest { Err(needed) } else { Ok(needed) }
     }
 
@@ -88,7 +105,8 @@ pub(super) fn concat(sizes: &[u64], min: u64, most: u64) -> Vec<Piece> {
             }
         }
         let left = size - at;
-        if left >= min {
+        // S3 copies ranges only of what is larger than the smallest part.
+        if left >= min && size > min {
             // Balanced pieces of at least half of `most`, which is at least `min`.
             pieces.extend(balanced(at..size, most).map(|range| Piece::Copy(source, range)));
         } else if left > 0 {
@@ -130,6 +148,17 @@ mod tests {
         }
         assert_eq!(plan(&S3Config::new("b")).first(Some(300 * GIB)), Ok(62 * MIB));
         assert_eq!(plan(&S3Config::new("b")).first(Some(400 * GIB)), Err(82 * MIB), "parts must fit into memory");
+    }
+
+    #[test]
+    fn the_rest_fits_the_numbers_that_are_left() {
+        let plan = plan(&S3Config::new("b"));
+        assert_eq!(plan.rest(100 * MIB, 3, 5 * MIB), Ok(5 * MIB), "what suffices stays, whatever the configuration");
+        assert_eq!(plan.rest(8 * MIB * 3_500, 5_500, 8 * MIB), Ok(8 * MIB));
+        assert_eq!(plan.rest(8 * MIB * 3_600, 5_500, 8 * MIB), Ok(9 * MIB));
+        assert_eq!(plan.rest(200 * GIB, 2, 8 * MIB), Ok(41 * MIB));
+        assert!(plan.rest(200 * GIB, 8_000, 8 * MIB).is_err());
+        assert_eq!(plan.rest(8 * MIB, MAX_PARTS, 8 * MIB), Ok(8 * MIB));
     }
 
     #[test]

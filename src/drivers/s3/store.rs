@@ -87,12 +87,14 @@ impl Store {
     /// # Errors
     /// [`SizeExceeded`](ErrorKind::SizeExceeded) if it would need larger ones than memory allows.
     pub(super) fn part_size_of(&self, total: u64) -> Result<u64> {
-        self.plan.first(Some(total)).map_err(|needed| {
-            let most = self.config.max_part_size();
-            let detail =
-                format!("a file of {total} bytes needs parts of {needed}, and the memory budget allows {most}");
-            Error::new(ErrorKind::SizeExceeded).with_detail(detail)
-        })
+        self.plan.first(Some(total)).map_err(|needed| self.too_large(total, needed))
+    }
+
+    /// A file of `total` bytes needs parts of so many bytes, and may not have them.
+    pub(super) fn too_large(&self, total: u64, needed: u64) -> Error {
+        let most = self.config.max_part_size();
+        let detail = format!("a file of {total} bytes needs parts of {needed}, and the memory budget allows {most}");
+        Error::new(ErrorKind::SizeExceeded).with_detail(detail)
     }
 
     /// The most bytes of one copy, where a file of `total` bytes is made of several.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
-use super::client::Cond;
+use super::complete::can_never_complete;
 use super::head::State;
 use super::keys::Id;
 use super::listing::{Listed, Listing, Upload};
@@ -22,6 +22,14 @@ struct Leftovers {
     spared_uploads: HashSet<Box<str>>,
     /// Whether a head could not be read: then nobody knows what it names.
     unsure: bool,
+}
+
+impl Leftovers {
+    /// All of this file may be in use.
+    fn spare(&mut self, path: &StoragePath, file: Id) {
+        self.spared_files.insert(file);
+        self.spared_paths.insert(path.clone());
+    }
 }
 
 impl Store {
@@ -117,8 +125,7 @@ impl Store {
                 return Ok(false);
             }
             if held.head.state == State::Dead {
-                left.spared_files.insert(file);
-                left.spared_paths.insert(path.clone());
+                left.spare(path, file);
                 return Ok(false);
             }
             // A slow writer that is about to record one of these loses now, instead of being acknowledged.
@@ -128,10 +135,7 @@ impl Store {
                     left.spared_segments.extend(head.segments.iter().map(|segment| segment.name));
                     left.spared_uploads.extend(head.upload);
                 }
-                Err(error) if error.kind() == ErrorKind::Conflict => {
-                    left.spared_files.insert(file);
-                    left.spared_paths.insert(path.clone());
-                }
+                Err(error) if error.kind() == ErrorKind::Conflict => left.spare(path, file),
                 Err(error) => return Err(error),
             }
             return Ok(false);
@@ -139,29 +143,29 @@ impl Store {
         if held.head.state == State::Sealed && self.object(path).await?.is_none() {
             match self.complete(path, held.clone()).await {
                 Ok(()) => return Ok(true),
-                Err(error) if error.is_temporary() || error.kind() == ErrorKind::PermissionDenied => return Err(error),
-                // The engine will never take it, or has ended its upload by a rule of the bucket.
-                Err(error) => tracing::warn!(%path, %error, "a sealed file can't be completed, and goes"),
+                Err(error) if error.is_temporary() => return Err(error),
+                Err(error) if can_never_complete(&error) => {
+                    tracing::warn!(%path, %error, "a sealed file can never be completed, and goes");
+                }
+                Err(error) => {
+                    tracing::warn!(%path, %error, "a sealed file can't be completed now, and stays");
+                    left.spare(path, file);
+                    return Ok(false);
+                }
             }
         }
-        if held.head.state == State::Dead && !self.found.conditional_delete {
-            // It stayed when it died, and has become older than any request can take, so that none needs it any more.
-            self.abort_upload_of(path, &held.head).await?;
-            self.client.delete(&self.keys.head(path), Cond::Any).await?;
-            return Ok(true);
-        }
+        let stayed = held.head.state == State::Dead && self.keeps_dead_heads();
         match self.kill(path, held).await {
-            Ok(killed) => {
-                self.drop_head(path, killed).await;
-                Ok(true)
-            }
+            // It is older than any request of those who knew it can take, and was won just now.
+            Ok(_) if stayed => self.client.delete_once(&self.keys.head(path)).await?,
+            Ok(killed) => self.drop_head(path, killed).await,
             Err(error) if error.kind() == ErrorKind::Conflict => {
-                left.spared_files.insert(file);
-                left.spared_paths.insert(path.clone());
-                Ok(false)
+                left.spare(path, file);
+                return Ok(false);
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
         }
+        Ok(true)
     }
 
     /// All keys that begin with `prefix`.

@@ -80,7 +80,7 @@ impl Engine {
             return Err(invalid(format!("Range specified is not valid for source object of size: {size}")));
         }
         // "You can copy a range only if the source object is greater than 5 MB."
-        if size < self.config.min_part {
+        if size <= self.config.min_part {
             let message =
                 "The specified copy source is smaller than the minimum size of a source that ranges are copied of";
             return Err(Refusal::new(Code::InvalidRequest, message));
