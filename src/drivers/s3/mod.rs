@@ -76,8 +76,9 @@ const NAME: &str = "s3";
 ///
 /// - [`put_content`](StorageDriver::put_content) onto an uncommitted file: the new object wins. The other writer learns it
 ///   by a `Conflict`, at the latest when it completes; what it acknowledged since then is hidden.
-/// - A PutObject that got no answer may be done within a request's time-out: then it can bring a path back that was deleted
-///   meanwhile. Paths with random ids, which are never used again, don't meet this.
+/// - A PutObject that got no answer may be done within a request's time-out, and `put_content` sends it again: it can bring a
+///   path back that was deleted meanwhile, or take away what was appended to its own bytes before it returned. Paths with
+///   random ids, which are never used again, don't meet this.
 /// - [`move_to`](StorageDriver::move_to), and [`concat`](StorageDriver::concat) of one file, keep the content type and what
 ///   else the writer of an object said of it, up to [`S3Config::copy_threshold`]. A larger file is put together anew, without.
 /// - A version is the object's ETag with an id of the write that made it. What other tools write has no such id: the same

@@ -128,6 +128,11 @@ macro_rules! scenarios {
     };
 }
 
+/// All that writes, but for a `put_content`: where it got no answer it is sent again, and takes effect twice.
+fn all_but_puts(call: &Call) -> bool {
+    call.writes() && (call.op != Request::PutObject || call.key.contains('~'))
+}
+
 type From<const N: usize> = [Vec<Do>; N];
 
 fn on<const N: usize>(start: usize, scripts: From<N>) -> Scenario {
@@ -185,7 +190,7 @@ scenarios! {
 
     complete_append_append: on(5, [vec![last(5, "f", 6)], vec![last(5, "F", 6), READ]]).complete();
     complete_append_put: on(5, [vec![last(5, "f", 6), READ], vec![put("A"), READ]]).complete();
-    complete_append_put_twice: on(5, [vec![last(5, "f", 6), READ], vec![put("ABCDE"), put("A")]]).complete();
+    complete_append_put_twice: on(5, [vec![last(5, "f", 6), READ], vec![put("ABCDE"), put("A")]]).complete().fails(all_but_puts);
     complete_append_delete: on(5, [vec![last(5, "f", 6)], vec![DELETE, STAT, more(0, "A"), STAT]]).complete();
     complete_append_sweep: on(5, [vec![last(5, "f", 6), READ], vec![SWEEP, READ]]).complete();
     complete_rewrite_put: on(5, [vec![rewrite(5, 4, "EF", Some(6))], vec![put("ABCDE"), READ]]).complete();
