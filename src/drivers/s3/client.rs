@@ -164,16 +164,17 @@ impl Client {
 
     /// DeleteObject; one that isn't there is as good as deleted.
     pub(super) async fn delete(&self, key: &str, cond: Cond<'_>) -> Result<(), Failure> {
-        let call = self.condition(Call::new(Method::DELETE, key), cond)?;
-        match self.transport.exchange(&call, Again::Always).await {
-            Err(failure) if !failure.is_not_found() => Err(failure),
-            _ => Ok(()),
-        }
+        self.remove(self.condition(Call::new(Method::DELETE, key), cond)?, Again::Always).await
     }
 
     /// DeleteObject without a condition, sent once: what somebody creates there later is not to be hit by another try.
     pub(super) async fn delete_once(&self, key: &str) -> Result<(), Failure> {
-        match self.transport.exchange(&Call::new(Method::DELETE, key), Again::IfNotBegun).await {
+        self.remove(Call::new(Method::DELETE, key), Again::IfNotBegun).await
+    }
+
+    /// Sends a deletion; what is not there is deleted.
+    async fn remove(&self, call: Call<'_>, again: Again) -> Result<(), Failure> {
+        match self.transport.exchange(&call, again).await {
             Err(failure) if !failure.is_not_found() => Err(failure),
             _ => Ok(()),
         }
@@ -281,11 +282,7 @@ impl Client {
 
     /// AbortMultipartUpload; one that isn't there is as good as aborted.
     pub(super) async fn abort(&self, key: &str, upload: &str) -> Result<(), Failure> {
-        let call = Call::new(Method::DELETE, key).query("uploadId", upload);
-        match self.transport.exchange(&call, Again::Always).await {
-            Err(failure) if !failure.is_not_found() => Err(failure),
-            _ => Ok(()),
-        }
+        self.remove(Call::new(Method::DELETE, key).query("uploadId", upload), Again::Always).await
     }
 
     /// The condition of a write, if the engine takes any.

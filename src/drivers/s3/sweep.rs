@@ -41,11 +41,14 @@ impl Store {
         // First what may go, then the heads: what a head comes to name later is younger than this list.
         let mut left = self.leftovers(old).await?;
         let mut swept = 0;
-        for listed in self.list_all(&self.keys.heads_below(&StoragePath::root())).await? {
-            let Some(path) = self.keys.path_of_head(&listed.key) else { continue };
-            let uploads = left.uploads.iter().any(|(of, _)| *of == path);
-            if old(listed.modified) || uploads || !left.segments.is_empty() {
-                swept += u64::from(self.sweep_head(&path, &mut left, old).await?);
+        let mut heads = Listing::of(self.keys.heads_below(&StoragePath::root()));
+        while let Some(page) = self.client.page(&mut heads).await? {
+            for listed in page.objects {
+                let Some(path) = self.keys.path_of_head(&listed.key) else { continue };
+                let uploads = left.uploads.iter().any(|(of, _)| *of == path);
+                if old(listed.modified) || uploads || !left.segments.is_empty() {
+                    swept += u64::from(self.sweep_head(&path, &mut left, old).await?);
+                }
             }
         }
         let Leftovers { segments, uploads, spared_files, spared_segments, spared_paths, spared_uploads, unsure } = left;
